@@ -1,0 +1,71 @@
+"""Runs one stage of one system: parameters in, function called, outputs renamed, everything tracked."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from stages import closure, discover, layout, settings
+from stages.run import Expect, Fit, StageRun, cannot
+from stages.tracking import tracked
+from systems.parts.errors import UserError
+
+FULL_OR_CLOSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+def prepare(stage: str, name: str, plan: layout.Layout, fit: Fit, expect: Expect) -> tuple[StageRun[Any], Any]:
+    """The run and the function of `stage` of system `name`, with parameters and inputs checked."""
+    found, call, kind = discover.function(stage, name)
+    values = settings.read_params(Path("params.yaml"))
+    params = settings.check(kind, settings.block(values, found.track, stage, name), f"{found.track}.{stage}.{name}")
+    inputs = plan.input_paths(name, params)
+    for key, path in inputs.items():
+        if not path.exists():
+            raise UserError(f"input {key} of stage '{stage}' of '{name}': {path} does not exist; run its stage first")
+    final = Path(plan.output.format(name=name)) if plan.output else Path(".work") / f"{stage}-{name}"
+    run = StageRun(stage, name, params, inputs, final, plan.report_folder(name), layout.workers())
+    run.work = Path(".work") / "runs"
+    run.fitter, run.expecter = fit, expect
+    return run, call
+
+
+def perform(plan: layout.Layout, name: str, fit: Fit = cannot("fit"), expect: Expect = cannot("validate")) -> None:
+    """Run a stage whole; on any error nothing half-written stays."""
+    closure.require_fresh(plan.stage, name)
+    run, call = prepare(plan.stage, name, plan, fit, expect)
+    outputs = plan.outputs(name)
+    with tracked(run, outputs):
+        try:
+            run.begin()
+            call(run)
+            run.finish(outputs)
+        except OSError as error:
+            if error.errno not in FULL_OR_CLOSED:
+                raise
+            raise UserError(f"file {error.filename or run.final}: cannot be written ({error.strerror})") from error
+        finally:
+            run.discard()
+
+
+def only_name(stage: str, arguments: Sequence[str]) -> str:
+    """The system's name, where a stage takes nothing else."""
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        given = " ".join(arguments) or "nothing"
+        raise UserError(f"stage '{stage}' takes one name, given: {given}; usage: python -m stages {stage} NAME")
+    return arguments[0]
+
+
+def command(main: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:
+    """Exit code of a command: errors a person can cause end in one line and 2, ours keep their traceback."""
+    started = time.monotonic()
+    try:
+        main(arguments)
+    except UserError as error:
+        print(f"delaminate: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    print(f"done in {time.monotonic() - started:.1f} s", file=sys.stderr)
+    return 0

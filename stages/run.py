@@ -1,0 +1,215 @@
+"""StageRun: the pipeline's side of the contract `systems.parts.run.Run`.
+
+It records in memory and in the partial output; `finish` makes everything visible at once by renaming.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import operator
+import shutil
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from stages.layout import partial
+from systems.parts.errors import UserError
+from systems.parts.run import Expectation, Op, Strict, Training
+
+if TYPE_CHECKING:
+    import lightning
+    import pyarrow as pa
+
+P = TypeVar("P", bound=Strict)
+OPS: dict[Op, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    "==": operator.eq,
+    ">=": operator.ge,
+    ">": operator.gt,
+}
+
+
+class Tracker(Protocol):
+    """Where a run's records also go: MLflow, or nowhere in a test. Calls never fail and never block for long."""
+
+    def metric(self, name: str, value: float, step: int) -> None:
+        """Record one point of a curve; buffered."""
+
+    def artifact(self, path: Path, folder: str) -> None:
+        """Record a small file under `folder`."""
+
+    def model(self, folder: Path, score: float | None) -> None:
+        """Record the finished model in `folder`; `score` (lower is better) decides whether it becomes the champion."""
+
+
+class NoTracker:
+    """A tracker that keeps nothing."""
+
+    def metric(self, name: str, value: float, step: int) -> None:
+        """Drop the point."""
+
+    def artifact(self, path: Path, folder: str) -> None:
+        """Drop the file."""
+
+    def model(self, folder: Path, score: float | None) -> None:
+        """Drop the model."""
+
+
+Fit = Callable[["StageRun[Any]", "lightning.LightningModule", Any, Training, str], None]
+Expect = Callable[["StageRun[Any]", str, "pa.Table", Sequence[Expectation]], None]
+
+
+def cannot(what: str) -> Callable[..., None]:
+    """A stand-in for an ability that a stage does not give to its system."""
+
+    def refuse(*_: object) -> None:
+        raise TypeError(f"this stage cannot {what}")
+
+    return refuse
+
+
+@dataclass
+class StageRun(Generic[P]):
+    """One run of one stage of one system. `final` is the folder of the result, `reports` that of its small files."""
+
+    stage: str
+    name: str
+    params: P
+    inputs: Mapping[str, Path]
+    final: Path
+    reports: Path
+    workers: int = 1
+    work: Path = Path(".work")
+    tracker: Tracker = field(default_factory=NoTracker)
+    fitter: Fit = cannot("fit")
+    expecter: Expect = cannot("validate")
+    metrics: dict[str, float] = field(default_factory=dict)
+    curves: dict[str, list[tuple[int, float]]] = field(default_factory=lambda: defaultdict(list))
+    holds: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def output(self) -> Path:
+        """Folder the result grows in until the stage ends well."""
+        return partial(self.final)
+
+    @property
+    def plots(self) -> Path:
+        """Folder the pictures and curves grow in until the stage ends well."""
+        return partial(self.reports) / "plots"
+
+    def generator(self, *key: int | str) -> np.random.Generator:
+        """Generator of random numbers that depends only on the parameter `seed` (0 if there is none) and `key`."""
+        words = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in key]
+        return np.random.default_rng([getattr(self.params, "seed", 0), *words])
+
+    def fit(self, module: lightning.LightningModule, data: Any, training: Training, label: str) -> None:
+        """Train `module` in place; see `stages.training.fit`."""
+        self.fitter(self, module, data, training, label)
+
+    def expect(self, name: str, table: pa.Table, expectations: Sequence[Expectation]) -> None:
+        """Validate a table; see `stages.expectations.expect`."""
+        self.expecter(self, name, table, expectations)
+
+    def metric(self, name: str, value: float, step: int | None = None) -> None:
+        """Record a final figure, or a point of a curve."""
+        if step is None:
+            self.metrics[name] = float(value)
+        else:
+            self.curves[name].append((step, float(value)))
+        self.tracker.metric(name, float(value), step or 0)
+
+    def figure(self, name: str, picture: Any) -> None:
+        """Record a picture: a uint8 array (h, w, 3 or 4) or a Matplotlib figure."""
+        path = self.plots / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(picture, np.ndarray):
+            Image.fromarray(picture).save(path)
+        else:
+            picture.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
+        self.tracker.artifact(path, "figures")
+
+    def table(self, name: str, table: pa.Table) -> None:
+        """Record a table as CSV among the plots."""
+        from pyarrow import csv as arrow_csv
+
+        path = self.plots / f"{name}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arrow_csv.write_csv(table, path)
+        self.tracker.artifact(path, "tables")
+
+    def hold(self, check: str, value: float, op: Op, bound: float, statement: str, seeds: int = 1) -> None:
+        """Record an acceptance check with the figure measured, whether it holds or not."""
+        self.holds.append(
+            {
+                "id": check,
+                "statement": statement,
+                "kind": "hold",
+                "value": float(value),
+                "op": op,
+                "bound": float(bound),
+                "seeds": seeds,
+                "holds": bool(OPS[op](value, bound)),
+            }
+        )
+        self.tracker.metric(f"hold/{check}/{statement[:40]}", float(value), 0)
+
+    def track(self, items: Iterable[Any], label: str, total: int | None = None) -> Iterable[Any]:
+        """Pass `items` on while a progress bar shows how far they are."""
+        return tqdm(items, desc=label, total=total, mininterval=1.0, dynamic_ncols=True)
+
+    def begin(self) -> None:
+        """Make empty partial outputs, removing what a killed run left."""
+        self.discard()
+        self.output.mkdir(parents=True)
+        self.plots.mkdir(parents=True)
+
+    def discard(self) -> None:
+        """Remove the partial outputs, so that a failed stage leaves nothing half-written."""
+        for folder in (self.output, partial(self.reports)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def finish(self, outputs: Sequence[Path]) -> None:
+        """Write the small results and give every output of the layout its final name."""
+        small = partial(self.reports)
+        _write_json(small / "metrics.json", dict(sorted(self.metrics.items())))
+        _write_json(small / "holds.json", self.holds)
+        for name, points in self.curves.items():
+            _write_curve(self.plots / f"{name.replace('/', '_')}.csv", name.rsplit("/", 1)[-1], points)
+        wanted = {path.name for path in outputs if path.parent == self.reports}
+        for path in small.iterdir():
+            if path.name in wanted:
+                _replace(path, self.reports / path.name)
+        if self.final in outputs:
+            _replace(self.output, self.final)
+        self.discard()
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def _write_curve(path: Path, column: str, points: Sequence[tuple[int, float]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["step", column])
+        writer.writerows((step, f"{value:.7g}") for step, value in points)
+
+
+def _replace(new: Path, old: Path) -> None:
+    """Rename `new` to `old`, taking the place of what stood there."""
+    old.parent.mkdir(parents=True, exist_ok=True)
+    if old.is_dir() and not old.is_symlink():
+        shutil.rmtree(old)
+    try:
+        new.rename(old)
+    except OSError as error:
+        raise UserError(f"output {old}: cannot be written ({error.strerror})") from error

@@ -1,0 +1,51 @@
+"""Reads params.yaml and checks it: a wrong value ends in one line with the parameter, the value and what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from systems.parts.errors import UserError
+from systems.parts.run import Strict
+
+P = TypeVar("P", bound=Strict)
+
+
+def read_params(path: Path) -> dict[str, Any]:
+    """The whole parameter file as plain values."""
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: a mapping is wanted at the top, found {type(values).__name__}")
+    return values
+
+
+def block(values: Mapping[str, Any], track: str, stage: str, name: str) -> Mapping[str, Any]:
+    """The block `track.stage.name`; sources have no track of their own and stand at the top."""
+    keys = [stage, name] if track == "sources" else [track, stage, name]
+    inner: Any = values
+    for depth, key in enumerate(keys):
+        if not isinstance(inner, Mapping) or key not in inner:
+            raise UserError(f"params.yaml: no block {'.'.join(keys[: depth + 1])} for stage '{stage}' of '{name}'")
+        inner = inner[key]
+    if not isinstance(inner, Mapping):
+        raise UserError(f"params.yaml: {'.'.join(keys)} = {inner!r}: a block of parameters is wanted")
+    return inner
+
+
+def check(kind: type[P], values: Mapping[str, Any], where: str) -> P:
+    """Build `kind` from plain values, or say in one line what is wrong with them."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join([where, *map(str, first["loc"])])
+        given = first["input"] if not isinstance(first["input"], Mapping) else "…"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise UserError(f"parameter {key} = {given!r}: {first['msg']}{more}") from error

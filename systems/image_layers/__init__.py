@@ -1,0 +1,1 @@
+"""Track image-layers: pictures taken apart into foreground, background, light and shadow."""
