@@ -14,14 +14,17 @@ from stages.run import Expect, Fit, StageRun, cannot
 from stages.tracking import tracked
 from systems.parts.errors import UserError
 
-FULL_OR_CLOSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+FULL_OR_CLOSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+NO_FIT: Fit = cannot("fit")
+NO_EXPECT: Expect = cannot("validate")
 
 
 def prepare(stage: str, name: str, plan: layout.Layout, fit: Fit, expect: Expect) -> tuple[StageRun[Any], Any]:
     """The run and the function of `stage` of system `name`, with parameters and inputs checked."""
     found, call, kind = discover.function(stage, name)
     values = settings.read_params(Path("params.yaml"))
-    params = settings.check(kind, settings.block(values, found.track, stage, name), f"{found.track}.{stage}.{name}")
+    where = found.track, stage, name
+    params = settings.check(kind, settings.block(values, *where), ".".join(settings.keys_of(*where)))
     inputs = plan.input_paths(name, params)
     for key, path in inputs.items():
         if not path.exists():
@@ -33,10 +36,10 @@ def prepare(stage: str, name: str, plan: layout.Layout, fit: Fit, expect: Expect
     return run, call
 
 
-def perform(plan: layout.Layout, name: str, fit: Fit = cannot("fit"), expect: Expect = cannot("validate")) -> None:
+def perform(plan: layout.Layout, name: str, fit: Fit = NO_FIT, expect: Expect = NO_EXPECT) -> None:
     """Run a stage whole; on any error nothing half-written stays."""
-    closure.require_fresh(plan.stage, name)
     run, call = prepare(plan.stage, name, plan, fit, expect)
+    closure.require_fresh(plan.stage, name)
     outputs = plan.outputs(name)
     with tracked(run, outputs):
         try:

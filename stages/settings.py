@@ -26,9 +26,14 @@ def read_params(path: Path) -> dict[str, Any]:
     return values
 
 
+def keys_of(track: str, stage: str, name: str) -> list[str]:
+    """Where the block of a stage stands: `track.stage.name`, without the track for sources, which have none."""
+    return [stage, name] if track == "sources" else [track, stage, name]
+
+
 def block(values: Mapping[str, Any], track: str, stage: str, name: str) -> Mapping[str, Any]:
-    """The block `track.stage.name`; sources have no track of their own and stand at the top."""
-    keys = [stage, name] if track == "sources" else [track, stage, name]
+    """The parameters of one stage of one system."""
+    keys = keys_of(track, stage, name)
     inner: Any = values
     for depth, key in enumerate(keys):
         if not isinstance(inner, Mapping) or key not in inner:
@@ -46,6 +51,6 @@ def check(kind: type[P], values: Mapping[str, Any], where: str) -> P:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join([where, *map(str, first["loc"])])
-        given = first["input"] if not isinstance(first["input"], Mapping) else "…"
+        given = "" if first["type"] == "missing" else f" = {first['input']!r}"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise UserError(f"parameter {key} = {given!r}: {first['msg']}{more}") from error
+        raise UserError(f"parameter {key}{given}: {first['msg']}{more}") from error
