@@ -47,6 +47,13 @@ def merged(old: Any, new: Any) -> Any:
     return {**old, **{key: merged(old.get(key), value) for key, value in new.items()}}
 
 
+def run(folder: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in `folder` with the `python` and `dvc` of this interpreter; its words are kept for a test."""
+    return subprocess.run(
+        command, cwd=folder, env=environment(**variables), capture_output=True, text=True, check=False
+    )
+
+
 def environment(**more: str) -> dict[str, str]:
     """Variables under which `python` and `dvc` are those of this interpreter."""
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))

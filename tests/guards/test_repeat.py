@@ -1,0 +1,37 @@
+"""What ran once gives the same again: nothing to do, or, when forced, the same bytes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.smoke import run
+
+pytestmark = pytest.mark.slow
+
+
+def locks(project: Path) -> dict[str, str]:
+    """The words of every dvc.lock: hashes of all dependencies and outputs."""
+    return {path.relative_to(project).as_posix(): path.read_text() for path in project.rglob("dvc.lock")}
+
+
+def test_after_a_run_there_is_nothing_to_do(project: Path) -> None:
+    assert json.loads(run(project, "dvc", "status", "--json").stdout) == {}
+    before = locks(project)
+    ended = run(project, "dvc", "repro")
+    assert ended.returncode == 0
+    assert "Running stage" not in ended.stdout
+    assert locks(project) == before
+
+
+def test_two_forced_runs_give_the_same_lock_with_any_number_of_workers(project: Path) -> None:
+    before = locks(project)
+    assert {"dvc.lock", "systems/image_layers/dvc.lock"} <= set(before)
+    shutil.rmtree(project / ".work")  # checkpoints and caches: nothing but the sources may help the second run
+    ended = run(project, "dvc", "repro", "--force", DELAMINATE_WORKERS="1")
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert "Running stage" in ended.stdout
+    assert locks(project) == before
