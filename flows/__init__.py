@@ -1,0 +1,11 @@
+"""When and where the stages run: Prefect over DVC's graph. No telemetry; servers may start slowly."""
+
+import os
+
+for _switch, _value in {
+    "DO_NOT_TRACK": "true",
+    "DVC_NO_ANALYTICS": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+}.items():
+    os.environ.setdefault(_switch, _value)

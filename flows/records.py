@@ -1,0 +1,54 @@
+"""The MLflow side of a flow run: the parent run that holds the runs of its stages, and the way back to them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from stages import tracking
+
+PARENT_VARIABLE = "DELAMINATE_PARENT_RUN"
+DASHBOARD = "http://127.0.0.1:5000"
+"""Where `mlflow ui` answers when it is started as the README says."""
+
+
+@dataclass
+class Parent:
+    """The MLflow run above those of the stages. It counts as failed until the flow says otherwise."""
+
+    run_id: str
+    failed: bool = True
+
+
+@contextmanager
+def parent(name: str) -> Iterator[Parent]:
+    """Open the parent run of a flow run and close it whatever happens."""
+    opened = Parent(tracking.open_parent(name))
+    try:
+        yield opened
+    finally:
+        tracking.close_parent(opened.run_id, "FAILED" if opened.failed else "FINISHED")
+
+
+def variables(run_id: str) -> dict[str, str]:
+    """What a stage's process needs in its environment to record itself under the parent run."""
+    return {PARENT_VARIABLE: run_id}
+
+
+def runs(run_id: str, stage: str) -> str:
+    """The MLflow runs of a stage under the parent `run_id` as a Markdown list of links; empty where there is none."""
+    client = MlflowClient(tracking.uri())
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    wanted = f"tags.`mlflow.parentRunId` = '{run_id}' and tags.`mlflow.runName` = '{stage}'"
+    return "\n".join(f"- {_link(run)}" for run in client.search_runs(experiments, wanted))
+
+
+def _link(run: Run) -> str:
+    server = os.environ.get("MLFLOW_TRACKING_URI", DASHBOARD)
+    base = server if server.startswith("http") else DASHBOARD
+    return f"[{run.info.run_id}]({base}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id})"
