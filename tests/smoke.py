@@ -17,6 +17,9 @@ from typing import Any
 
 import yaml
 
+from flows import scale
+from stages.settings import read_params
+
 PROJECT = Path(__file__).resolve().parents[1]
 AUTHOR = ("-c", "user.name=smoke", "-c", "user.email=smoke@localhost")
 
@@ -29,22 +32,16 @@ def copy(target: Path) -> None:
         if name and (source.is_file() or source.is_symlink()):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target / name, follow_symlinks=False)
-    override(target, yaml.safe_load((target / "scales" / "smoke.yaml").read_text()))
     for arguments in (("init", "-q"), ("add", "-A"), (*AUTHOR, "commit", "-qm", "smoke")):
         subprocess.run(("git", *arguments), cwd=target, check=True)
+    scale.apply(target, "smoke")
 
 
 def override(project: Path, values: Mapping[str, Any]) -> None:
-    """Replace values in the project's params.yaml by `values`, which hold the same keys."""
+    """Replace values in the project's params.yaml; `values` are named by dotted keys that are there."""
     path = project / "params.yaml"
-    path.write_text(yaml.safe_dump(merged(yaml.safe_load(path.read_text()), values), sort_keys=False))
-
-
-def merged(old: Any, new: Any) -> Any:
-    """`old` with the leaves of `new` in their places."""
-    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
-        return new
-    return {**old, **{key: merged(old.get(key), value) for key, value in new.items()}}
+    changes = {tuple(key.split(".")): value for key, value in values.items()}
+    path.write_text(yaml.safe_dump(scale.merged(read_params(path), changes), sort_keys=False))
 
 
 def run(folder: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""Writes down which modules of the project a process imported; Python loads this file by itself where it is on the path.
+"""Writes down which modules of the project a process imported; Python loads this file by itself when it starts.
 
 The oracle of the import closures: what really was imported, however the import was written.
 """
