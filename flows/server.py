@@ -48,16 +48,25 @@ def launch(home: Path) -> bool:
     """
     if os.environ.get("PREFECT_API_URL"):
         return False
+    process, os.environ["PREFECT_API_URL"] = start(home)
+    atexit.register(stop, process)
+    return True
+
+
+def start(home: Path) -> tuple[subprocess.Popen[bytes], str]:
+    """Start a server that logs to `home` and wait for it; returns its process and the address of its API."""
     port = free_port()
     with (home / "server.log").open("ab") as log:
         process = subprocess.Popen(
             command(port), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
-    atexit.register(stop, process)
     url = f"http://{HOST}:{port}/api"
-    _await(url, process, home / "server.log")
-    os.environ["PREFECT_API_URL"] = url
-    return True
+    try:
+        _await(url, process, home / "server.log")
+    except BaseException:
+        stop(process)
+        raise
+    return process, url
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -1,0 +1,158 @@
+"""The command `python -m flows.reproduce` on a toy project: same result as `dvc repro`, failure, no-op, Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from flows.reproduce import FLAGS, parser
+from tests.flows import toy
+
+ALL = {"source", "change@a", "change@b", "report", "alone"}
+
+
+def ask(url: str, path: str, **question: Any) -> Any:
+    """An answer of the Prefect server's API."""
+    return httpx.post(f"{url}/{path}/filter", json=question, timeout=30).raise_for_status().json()
+
+
+def kept(folder: Path) -> dict[str, bytes]:
+    """Contents of everything the pipeline wrote: lock files, outputs, and the cache by its hashed names."""
+    names = [*folder.rglob("dvc.lock"), *folder.glob("**/*.txt"), *(folder / ".dvc/cache").rglob("*")]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in names if path.is_file()}
+
+
+def test_same_result_as_dvc_repro(finished: tuple[Path, str], tmp_path: Path) -> None:
+    folder, printed = finished
+    assert toy.outcomes(printed) == dict.fromkeys(ALL, "ran")
+    plain = toy.make(tmp_path / "plain")
+    toy.call(plain, "dvc", "repro", "-P")
+    assert len(kept(plain)) > 10
+    assert kept(folder) == kept(plain)
+    assert toy.call(folder, "dvc", "status").strip() == "Data and pipelines are up to date."
+
+
+def test_stage_lines_are_in_the_prefect_log_under_the_stage(finished: tuple[Path, str], prefect_url: str) -> None:
+    tasks = {run["id"]: run["name"] for run in ask(prefect_url, "task_runs")}
+    assert set(tasks.values()) >= ALL
+    said = {(tasks.get(log["task_run_id"]), log["message"].strip()) for log in ask(prefect_url, "logs", limit=200)}
+    assert said >= {(name, f"step {name.removeprefix('change@')} says hello") for name in ALL}
+
+
+def test_each_run_has_its_table_in_the_dashboard(finished: tuple[Path, str], prefect_url: str) -> None:
+    artifacts = ask(prefect_url, "artifacts", artifacts={"key": {"any_": ["stages"]}})
+    assert any("| change@a | ran |" in artifact["data"] for artifact in artifacts)
+
+
+def test_failure_stops_what_depends_on_it_and_shows_its_last_lines(project: Path) -> None:
+    toy.choose(project, "a: one", "a: fail")
+    printed = toy.reproduce(project, "-P", expected=1)
+    ends = {"source": "ran", "change@a": "failed", "change@b": "ran", "report": "not reached", "alone": "ran"}
+    assert toy.outcomes(printed) == ends
+    assert "| step a has had enough" in printed
+    assert not (project / "track/a.txt").exists()
+    toy.choose(project, "a: fail", "a: one")
+    printed = toy.reproduce(project, "--no-keep-going", "-P")
+    assert toy.outcomes(printed) == {
+        "source": "up to date",
+        "change@a": "ran",
+        "change@b": "up to date",
+        "report": "ran",
+        "alone": "up to date",
+    }
+
+
+def test_without_keep_going_nothing_runs_after_a_failure(project: Path) -> None:
+    toy.choose(project, "a: one", "a: fail")
+    ends = toy.outcomes(toy.reproduce(project, "-P", "--no-keep-going", expected=1))
+    assert ends["change@a"] == "failed"
+    assert ends["report"] == ends["alone"] == "not reached"
+
+
+@pytest.mark.slow  # four runs of the command
+def test_targets_force_and_restored_runs(project: Path) -> None:
+    first = toy.reproduce(project, "track/dvc.yaml:change@a")
+    assert toy.outcomes(first) == {"source": "ran", "change@a": "ran"}
+    toy.choose(project, "a: one", "a: three")
+    toy.reproduce(project, "track/dvc.yaml:change@a")
+    toy.choose(project, "a: three", "a: one")
+    again = toy.reproduce(project, "track/dvc.yaml:change@a")
+    assert toy.outcomes(again) == {"source": "up to date", "change@a": "restored"}
+    assert toy.outcomes(toy.reproduce(project, "-s", "-f", "track/dvc.yaml:change@a")) == {"change@a": "ran"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["nosuch"], "nosuch"),
+        (["--scale", "huge"], "scale 'huge' is unknown; there are small, tiny"),
+    ],
+)
+def test_wrong_words_end_in_one_line(project: Path, arguments: list[str], line: str) -> None:
+    printed = toy.reproduce(project, *arguments, expected=2)
+    assert line in printed
+    assert len(printed.strip().splitlines()) == 1
+
+
+def test_interrupt_ends_the_stage_too(project: Path) -> None:
+    toy.choose(project, "a: one", "a: wait")
+    command = [sys.executable, "-m", "flows.reproduce", "-P"]
+    flow = subprocess.Popen(
+        command, cwd=project, env=toy.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    limit = time.monotonic() + 60
+    while not (project / "waiting").exists() and time.monotonic() < limit:
+        time.sleep(0.1)
+    children = psutil.Process(flow.pid).children(recursive=True)
+    assert any("step.py" in child.cmdline() for child in children)
+    flow.send_signal(signal.SIGINT)
+    flow.wait(timeout=60)
+    assert flow.returncode != 0
+    assert not psutil.wait_procs(children, timeout=5)[1]
+    assert toy.call(project, "dvc", "repro", "-s", "source").count("didn't change") == 1
+
+
+def test_help_names_every_flag_as_dvc_does() -> None:
+    theirs = toy.call(Path.cwd(), "dvc", "repro", "--help")
+    for name, (short, _) in FLAGS.items():
+        assert f"--{name}" in parser().format_help()
+        assert (f"{short}, " if short else "") + f"--{name}" in theirs
+
+
+def test_importing_the_flows_is_light() -> None:
+    code = (
+        "import sys, flows.reproduce, flows.pipeline, flows.dashboard\n"
+        "print(sorted({name.split('.')[0] for name in sys.modules} & {'torch', 'lightning', 'great_expectations'}))"
+    )
+    assert toy.call(Path.cwd(), sys.executable, "-c", code).strip().endswith("[]")
+
+
+def test_works_alone_with_no_server_configured(tmp_path: Path) -> None:
+    """A real server starts (it does not with fastapi 0.155 and newer), keeps its files in the project, and ends."""
+    folder = toy.make(tmp_path / "project")
+    variables = {key: value for key, value in toy.environment().items() if not key.startswith("PREFECT_")}
+    command = [sys.executable, "-m", "flows.reproduce", "source"]
+    run = subprocess.run(
+        command, cwd=folder, env={**variables, "HOME": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert toy.outcomes(run.stdout) == {"source": "ran"}
+    assert "Traceback" not in run.stderr
+    assert (folder / ".work/prefect/prefect.db").stat().st_size > 0
+    assert not (tmp_path / ".prefect").exists()
+    assert not [
+        p
+        for p in psutil.process_iter(["environ"])
+        if p.info["environ"]
+        and p.info["environ"].get("PREFECT_HOME") == str(folder / ".work/prefect")
+        and p.pid != os.getpid()
+    ]
