@@ -1,4 +1,4 @@
-"""One smoke run for all guards, and a copy of it for each guard that changes something."""
+"""One run of the pipeline at smoke scale for all slow tests, and a copy of it for each that changes something."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.smoke import copy, run
 
-RECORDER = Path(__file__).parent / "recorder"
+RECORDER = Path(__file__).parent / "guards" / "recorder"
 
 
 @pytest.fixture(scope="session")
