@@ -29,7 +29,7 @@ def overrides(root: Path, name: str) -> dict[Key, Any]:
     """The values scale `name` sets, by the path of their keys; `small` sets none."""
     if name not in names(root):
         raise UserError(f"scale '{name}' is unknown; there are {', '.join(names(root))}")
-    return {} if name == SMALL else dict(_leaves(read_params(root / "scales" / f"{name}.yaml")))
+    return {} if name == SMALL else dict(leaves(read_params(root / "scales" / f"{name}.yaml")))
 
 
 def apply(root: Path, name: str) -> str:
@@ -48,7 +48,7 @@ def apply(root: Path, name: str) -> str:
                 )
             put(params, key, new.get(key, get(small, key)))
         params["scale"] = name
-    return f"params.yaml now holds scale '{name}' ({len(new)} values differ from '{SMALL}')"
+    return f"params.yaml now holds scale '{name}' ({len(new)} values set)"
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[Key, Any]) -> dict[str, Any]:
@@ -77,11 +77,12 @@ def put(values: MutableMapping[str, Any], key: Key, value: Any) -> None:
     get(values, key[:-1])[key[-1]] = value
 
 
-def _leaves(values: Mapping[str, Any], above: Key = ()) -> Iterator[tuple[Key, Any]]:
+def leaves(values: Mapping[str, Any], above: Key = ()) -> Iterator[tuple[Key, Any]]:
+    """Every value that is not a mapping itself, with the path of its keys."""
     for name, value in values.items():
         key = (*above, str(name))
         if isinstance(value, Mapping):
-            yield from _leaves(value, key)
+            yield from leaves(value, key)
         else:
             yield key, value
 
