@@ -59,7 +59,7 @@ def widen_autoencoder(vae: AutoencoderKL) -> None:
     """Give a diffusers RGB autoencoder a fourth channel in and out, in place; its configuration says so too."""
     vae.encoder.conv_in = widen_conv_in(vae.encoder.conv_in)
     vae.decoder.conv_out = widen_conv_out(vae.decoder.conv_out)
-    vae.register_to_config(in_channels=4, out_channels=4)
+    vae.register_to_config(in_channels=4, out_channels=4)  # type: ignore[no-untyped-call]
 
 
 def on_black_and_white(rgba: Float[Tensor, "b 4 h w"]) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 h w"]]:
@@ -134,6 +134,6 @@ def adaptive_weight(
 ) -> Float[Tensor, ""]:
     """|grad rec| / (|grad adv| + 1e-4) at the decoder's last convolution, at most 1e4 and without gradient (VQGAN)."""
     losses = (reconstruction, adversarial)
-    true, false = (torch.autograd.grad(loss, last_layer, retain_graph=True)[0].detach().norm() for loss in losses)
-    weight: Tensor = true / (false + 1e-4)
+    ours, theirs = (torch.autograd.grad(loss, last_layer, retain_graph=True)[0].detach().norm() for loss in losses)
+    weight: Tensor = ours / (theirs + 1e-4)
     return weight.clamp(max=LARGEST_WEIGHT)
