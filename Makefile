@@ -69,8 +69,8 @@ system:
 
 # Two edits to what pip-compile writes: the local version "+cpu" goes, so that other machines take their own build of
 # the same torch; hashes are left out, because that build brings platform packages which the CPU build does not list.
-lock: ## Resolve pyproject.toml anew into requirements.lock
-	python3.11 -m venv .work/lock
+lock: $(READY) ## Resolve pyproject.toml anew into requirements.lock
+	python -m venv --clear .work/lock
 	.work/lock/bin/python -m pip install -qq pip-tools
 	.work/lock/bin/pip-compile --quiet --no-emit-index-url --no-emit-find-links --strip-extras --no-emit-options \
 	  --allow-unsafe --no-annotate --no-header --extra dev pyproject.toml -o .work/requirements.lock
