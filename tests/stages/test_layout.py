@@ -12,7 +12,6 @@ import pytest
 from dvc.repo import Repo
 from pydantic import ConfigDict
 
-from stages import layout
 from stages.layout import Layout, partial, root, workers
 from stages.settings import read_params
 from systems.parts.errors import UserError
@@ -67,7 +66,7 @@ def test_workers_are_those_given_or_the_cores_allowed(monkeypatch: pytest.Monkey
     monkeypatch.setenv("DELAMINATE_WORKERS", "7")
     assert workers() == 7
     monkeypatch.delenv("DELAMINATE_WORKERS")
-    monkeypatch.setattr(layout.os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
     assert workers() == 3
 
 
