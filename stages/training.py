@@ -1,0 +1,160 @@
+"""The Lightning trainer behind `Run.fit`: checkpoints outside the outputs, exact resume, progress, sample pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import warnings
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+from PIL import Image
+
+from stages import closure
+from systems.parts.run import Training
+
+if TYPE_CHECKING:
+    from stages.run import StageRun
+
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+warnings.filterwarnings("ignore", module="lightning.pytorch", message=".*does not have many workers.*")
+
+LOG_EVERY = 20
+
+
+class RunLogger(Logger):
+    """Hands what a module logs to the run, which batches it."""
+
+    def __init__(self, run: StageRun[Any], label: str) -> None:
+        super().__init__()
+        self.run, self.label = run, label
+
+    @property
+    def name(self) -> str:
+        """The fit's label."""
+        return self.label
+
+    @property
+    def version(self) -> str:
+        """One version: a resumed run goes on with its curve."""
+        return ""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Pass every metric on as a point of the curve `<label>/<metric>`."""
+        for key, value in metrics.items():
+            if key != "epoch":
+                self.run.metric(f"{self.label}/{key}", value, step)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any, **__: Any) -> None:
+        """Nothing to do: the stage records its parameters itself."""
+
+
+class KeepCurves(Callback):
+    """Carries the curves through checkpoints, so that a resumed run has whole ones."""
+
+    def __init__(self, run: StageRun[Any], label: str) -> None:
+        self.run, self.label = run, label
+
+    def state_dict(self) -> dict[str, Any]:
+        """Points so far of this fit's curves."""
+        return {key: [list(point) for point in points] for key, points in self.run.curves.items() if self._mine(key)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Points of the curves before the interruption."""
+        for key, points in state.items():
+            self.run.curves[key] = [(int(step), float(value)) for step, value in points]
+
+    def _mine(self, key: str) -> bool:
+        return key.startswith(f"{self.label}/")
+
+
+class SamplePictures(Callback):
+    """Saves `module.sample_picture()`, an RGB uint8 array, every so many steps, and gives it to the run."""
+
+    def __init__(self, run: StageRun[Any], label: str, folder: Path, every: int) -> None:
+        self.run, self.label, self.folder, self.every = run, label, folder, every
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: Any) -> None:
+        """Draw at the chosen steps."""
+        step = trainer.global_step
+        if step % self.every and step != trainer.max_steps or not trainer.is_global_zero:
+            return
+        draw: Callable[[], Any] | None = getattr(module, "sample_picture", None)
+        if draw is not None:
+            module.eval()
+            picture = draw()
+            module.train()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / f"{step:07d}.png"
+            Image.fromarray(picture).save(path)
+            self.run.tracker.artifact(path, f"samples/{self.label}")
+
+
+def fit(run: StageRun[Any], module: lightning.LightningModule, data: Any, training: Training, label: str) -> None:
+    """Train `module` in place; a run that was killed goes on from its last checkpoint and ends with the same weights.
+
+    Checkpoints lie in the work folder under a key of the parameters, the inputs and the code.
+    """
+    folder = work_folder(run) / label.replace("/", "_")
+    torch.set_num_threads(run.workers)
+    trainer = lightning.Trainer(
+        max_steps=training.steps,
+        accelerator=training.accelerator,
+        devices=training.devices,
+        num_nodes=training.num_nodes,
+        strategy=training.strategy,
+        precision=training.precision,
+        gradient_clip_val=training.clip or None,
+        deterministic=True,
+        logger=RunLogger(run, label),
+        log_every_n_steps=LOG_EVERY,
+        enable_model_summary=False,
+        enable_checkpointing=True,
+        use_distributed_sampler=False,
+        default_root_dir=folder,
+        callbacks=_callbacks(run, training, label, folder),
+    )
+    last = folder / "last.ckpt"
+    trainer.fit(module, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+    for picture in sorted((folder / "samples").glob("*.png")):
+        target = run.plots / label / picture.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(picture, target)
+
+
+def _callbacks(run: StageRun[Any], training: Training, label: str, folder: Path) -> list[Callback]:
+    return [
+        ModelCheckpoint(
+            dirpath=folder,
+            filename="last",
+            every_n_train_steps=min(training.checkpoint_every, training.steps),
+            save_top_k=1,
+            enable_version_counter=False,
+        ),
+        KeepCurves(run, label),
+        SamplePictures(run, label, folder / "samples", training.sample_every),
+        TQDMProgressBar(refresh_rate=max(1, training.steps // 100)),
+    ]
+
+
+def work_folder(run: StageRun[Any]) -> Path:
+    """Folder of the checkpoints of this stage for exactly these parameters, inputs and modules."""
+    digest = hashlib.sha256(json.dumps(run.params.model_dump(mode="json"), sort_keys=True).encode())
+    for key, path in sorted(run.inputs.items()):
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                digest.update(f"{key}/{file.relative_to(path)}".encode() + file.read_bytes())
+    for module in sorted(closure.modules(run.stage, run.name)):
+        digest.update((closure.PROJECT / module).read_bytes())
+    return run.work / f"{run.stage}-{run.name}-{digest.hexdigest()[:16]}"

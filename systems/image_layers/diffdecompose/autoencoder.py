@@ -1,0 +1,101 @@
+"""Part B of the card: an RGB autoencoder, widened to RGBA and trained on composites over random backgrounds (AlphaVAE)."""
+
+from __future__ import annotations
+
+import math
+
+import lightning
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from pydantic import Field
+from torch import Tensor
+
+from systems.parts.conv_vae import ConvVAE
+from systems.parts.grids import grid, on_checker, to_uint8
+from systems.parts.rgba_vae import kl_between, kl_to_standard, on_black_and_white, reconstruction_loss
+from systems.parts.run import Strict, Training
+from systems.parts.step_batches import step_generator
+
+
+class AutoencoderParams(Strict):
+    """Training of the autoencoder, first on RGB, then widened, on RGBA."""
+
+    rgb: Training
+    rgba: Training
+    lr: float = Field(default=2e-3, gt=0, description="AdamW step size at its peak; cosine after `warmup`")
+    warmup: int = Field(default=100, ge=0, description="steps of linear warm-up")
+    kl: float = Field(default=1e-6, ge=0, description="weight of the KL to N(0, I)")
+    kl_reference: float = Field(default=1e-16, ge=0, description="weight of the KL to the frozen RGB posterior")
+    gradient: float = Field(default=0.0, ge=0, description="weight of the finite-difference term; stands in for LPIPS")
+
+
+def cosine_with_warmup(optimizer: torch.optim.Optimizer, warmup: int, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
+    """Step size factor: linear up to 1 over `warmup` steps, then half a cosine down to 0 at `steps`."""
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def gradient_error(a: Float[Tensor, "b c h w"], b: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
+    """Squared error of horizontal and vertical differences, summed over pixels, divided by the batch."""
+    d = a - b
+    return (d.diff(dim=2).square().sum() + d.diff(dim=3).square().sum()) / len(a)
+
+
+class Autoencoder(lightning.LightningModule):
+    """Trains a `ConvVAE` in place; a three-channel one on colours, a four-channel one by the RGBA loss.
+
+    `reference` is the frozen RGB autoencoder whose posterior the RGBA one stays close to; `show` are a few pictures.
+    """
+
+    def __init__(
+        self,
+        vae: ConvVAE,
+        params: AutoencoderParams,
+        steps: int,
+        seed: int,
+        show: UInt8[Tensor, "n c h w"],
+        reference: ConvVAE | None = None,
+    ) -> None:
+        super().__init__()
+        self.vae, self.params, self.steps, self.seed, self.show = vae, params, steps, seed, show
+        self.reference = reference
+
+    def training_step(self, batch: dict[str, UInt8[Tensor, "b c h w"]], _: int) -> Float[Tensor, ""]:
+        """One step on pictures in 0..255."""
+        x = batch["picture"].float() / 127.5 - 1
+        mean, logvar = self.vae.posterior(x)
+        noise = torch.randn(mean.shape, generator=step_generator(self.seed, self.global_step)).to(mean)
+        out = self.vae.decode(mean + (0.5 * logvar).exp() * noise)
+        loss = self.reconstruction(x, out) + self.params.kl * kl_to_standard(mean, logvar)
+        if self.reference is not None:
+            for opaque in on_black_and_white(x):
+                loss = loss + self.params.kl_reference * kl_between((mean, logvar), self.reference.posterior(opaque))
+        self.log("loss", loss)
+        return loss
+
+    @torch.no_grad()
+    def sample_picture(self) -> UInt8[np.ndarray, "h w c"]:
+        """The pictures `show` above their reconstructions."""
+        x = self.show.to(self.device).float() / 127.5 - 1
+        mean, _ = self.vae.posterior(x)
+        return grid([on_checker(self.show), on_checker(to_uint8((self.vae.decode(mean) + 1) / 2))])
+
+    def reconstruction(self, x: Float[Tensor, "b c h w"], out: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
+        """Squared error of colours, or expected squared error of the composite; plus the finite-difference term."""
+        if x.shape[1] == 3:
+            return (x - out).square().sum() / len(x) + self.params.gradient * gradient_error(x, out)
+        pairs = zip(on_black_and_white(x), on_black_and_white(out), strict=True)
+        edges = sum((gradient_error(a, b) for a, b in pairs), start=torch.zeros((), device=x.device)) / 2
+        return reconstruction_loss(x, out) + self.params.gradient * edges
+
+    def configure_optimizers(self) -> dict[str, object]:
+        """AdamW (0.5, 0.9), warm-up and cosine."""
+        optimizer = torch.optim.AdamW(self.vae.parameters(), self.params.lr, betas=(0.5, 0.9), foreach=True)
+        schedule = cosine_with_warmup(optimizer, self.params.warmup, self.steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,76 @@
+"""decompose@diffdecompose: layers of the held-out composites, by every trained variant, and of any picture.
+
+    python -m stages decompose diffdecompose
+    python -m stages.decompose diffdecompose --image photo.png --out layers/
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Float, UInt8
+from pydantic import Field
+from torch import Tensor
+
+from systems.image_layers.diffdecompose import storage
+from systems.image_layers.diffdecompose.module import Decomposer
+from systems.parts.grids import grid, on_checker, to_uint8
+from systems.parts.pictures import image_column, write_table
+from systems.parts.run import Run, Strict
+from systems.parts.step_batches import step_generator
+from systems.parts.triplets import Triplets, read_triplets
+
+BATCH = 64
+SHOWN = 10
+
+
+class Params(Strict):
+    """Parameters of the decomposition."""
+
+    data: str = Field(description="data set whose test split is taken apart")
+    seed: int = Field(default=0, ge=0)
+    steps: int = Field(default=10, gt=0, description="Euler steps a sample")
+    samples: int = Field(default=8, gt=0, description="samples whose backgrounds are averaged; the first is kept whole")
+
+
+def decompose(run: Run[Params]) -> None:
+    """Write `<variant>-<seed>.parquet`: id, fg, bg of one sample and the mean background of `samples` ones."""
+    data = read_triplets(run.inputs["data"], "test")
+    for label, variant in storage.read_saved(run.inputs["model"]).variants.items():
+        decomposer, _ = storage.load(run.inputs["model"], label)
+        samples = 1 if variant.regression else run.params.samples
+        fg, bg, mean = sample_all(run, decomposer, data, label, samples)
+        columns = {"id": pa.array(data.strings("id")), "subtask": pa.array(data.strings("subtask"))}
+        pictures = {"fg": fg, "bg": bg, "bg_mean": mean}
+        images = {name: image_column(picture.movedim(1, -1).numpy()) for name, picture in pictures.items()}
+        write_table(pa.table({**columns, **images}), run.output / f"{label}.parquet")
+        run.figure(label, picture_of(data, fg, bg))
+
+
+def sample_all(
+    run: Run[Params], decomposer: Decomposer, data: Triplets, label: str, samples: int
+) -> tuple[UInt8[Tensor, "n 4 h w"], UInt8[Tensor, "n 3 h w"], UInt8[Tensor, "n 3 h w"]]:
+    """Foreground and background of one sample, and the mean background of `samples`, of every composite."""
+    composites, subtasks, prompts = data.layer("comp"), data.strings("subtask"), data.strings("prompt")
+    parts = []
+    for start in run.track(range(0, len(composites), BATCH), f"decompose {label}"):
+        rows = slice(start, start + BATCH)
+        z = composites[rows].float() / 255
+        generator = step_generator(run.params.seed, start)
+        drawn = [
+            decomposer.decompose(z, subtasks[rows], prompts[rows], run.params.steps, generator) for _ in range(samples)
+        ]
+        mean = torch.stack([layers["y"][:, :3] for layers in drawn]).mean(0)
+        parts.append((to_uint8(drawn[0]["x"]), to_uint8(drawn[0]["y"][:, :3]), to_uint8(mean)))
+    fg, bg, mean_bg = (torch.cat(part) for part in zip(*parts, strict=True))
+    return fg, bg, mean_bg
+
+
+def picture_of(data: Triplets, fg: Tensor, bg: Tensor) -> UInt8[np.ndarray, "H W 3"]:
+    """Rows of composite, true and estimated foreground, true and estimated background, a few of each sub-task."""
+    rows = np.linspace(0, len(fg) - 1, SHOWN).astype(int)
+    shown = (data.pictures["comp"], data.pictures["fg"], fg, data.pictures["bg"], bg)
+    return grid([on_checker(pictures[rows]) for pictures in shown])

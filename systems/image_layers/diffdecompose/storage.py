@@ -1,0 +1,112 @@
+"""How trained decomposers are kept: safetensors beside one JSON that rebuilds the networks. Nothing is pickled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import Field
+from safetensors.torch import load_file, save_file
+
+from systems.image_layers.diffdecompose.module import Decomposer
+from systems.image_layers.diffdecompose.positions import Position
+from systems.image_layers.diffdecompose.tiny import TinyBackbone, TinyParams
+from systems.parts import lora
+from systems.parts.conv_vae import ConvVAE
+from systems.parts.errors import UserError
+from systems.parts.run import Strict
+
+ADAPTED = ("to_qkv", "to_out", "feed_in", "feed_out")
+"""Linear layers of the small transformer that get low-rank adapters: attention and feed-forward, as in the paper."""
+
+
+class SavedVariant(Strict):
+    """What rebuilds one trained transformer."""
+
+    position: Position = "cloned"
+    regression: bool = False
+    start: str = Field(default="", description="label of the weights the adapters belong to")
+    rank: int | None = None
+
+
+class Saved(Strict):
+    """model.json: everything but the weights."""
+
+    system: str = "diffdecompose"
+    size: int = Field(gt=0, description="height and width of the training pictures, px")
+    tiny: TinyParams
+    variants: dict[str, SavedVariant]
+    best: str
+
+
+def new_backbone(tiny: TinyParams, autoencoder: ConvVAE, position: Position) -> TinyBackbone:
+    """A backbone with fresh transformer weights around a trained autoencoder."""
+    backbone = TinyBackbone(tiny.model_copy(update={"position": position}))
+    backbone.vae = autoencoder
+    return backbone
+
+
+def rebuild(tiny: TinyParams, autoencoder: ConvVAE, variant: SavedVariant, folder: Path) -> Decomposer:
+    """A decomposer as `variant` says: fresh, or with the weights it starts from, and with adapters where it has some."""
+    decomposer = Decomposer(new_backbone(tiny, autoencoder, variant.position), variant.regression)
+    if variant.start:
+        load_transformer(decomposer, folder / f"{variant.start}.safetensors")
+    if variant.rank is not None:
+        lora.add(decomposer.backbone.dit, ADAPTED, variant.rank)
+    return decomposer
+
+
+def save_transformer(decomposer: Decomposer, path: Path) -> None:
+    """All weights but the autoencoder's or, where there are adapters, theirs alone."""
+    save_file(_own_weights(decomposer), path)
+
+
+def load_transformer(decomposer: Decomposer, path: Path) -> None:
+    """The inverse of `save_transformer`."""
+    own = set(_own_weights(decomposer))
+    weights = read_weights(path)
+    if set(weights) != own:
+        raise UserError(f"weights {path}: not of this network ({len(set(weights) ^ own)} names differ)")
+    decomposer.load_state_dict(weights, strict=False)
+
+
+def _own_weights(decomposer: Decomposer) -> dict[str, object]:
+    state = {name: value.contiguous() for name, value in decomposer.state_dict().items() if ".vae." not in name}
+    adapters = {name: value for name, value in state.items() if ".lora_" in name}
+    return adapters or state
+
+
+def read_weights(path: Path) -> dict[str, object]:
+    """Tensors of a safetensors file, or one line on what is wrong with it."""
+    try:
+        return load_file(path)
+    except Exception as error:
+        raise UserError(f"weights {path}: cannot be read as safetensors ({error})") from error
+
+
+def save(folder: Path, saved: Saved, autoencoder: ConvVAE) -> None:
+    """model.json and the autoencoder."""
+    (folder / "model.json").write_text(json.dumps(saved.model_dump(mode="json"), indent=1) + "\n")
+    save_file(autoencoder.state_dict(), folder / "autoencoder.safetensors")
+
+
+def read_saved(folder: Path) -> Saved:
+    """model.json, checked."""
+    path = folder / "model.json"
+    if not path.is_file():
+        raise UserError(f"model {folder}: no model.json; train it first or name another folder")
+    try:
+        return Saved.model_validate_json(path.read_text())
+    except ValueError as error:
+        raise UserError(f"model {path}: not a diffdecompose model ({str(error).splitlines()[0]})") from error
+
+
+def load(folder: Path, label: str = "") -> tuple[Decomposer, Saved]:
+    """A trained decomposer, ready to sample; the best one where no label is given."""
+    saved = read_saved(folder)
+    label = label or saved.best
+    autoencoder = ConvVAE(4, saved.tiny.vae_width, saved.tiny.latents)
+    autoencoder.load_state_dict(read_weights(folder / "autoencoder.safetensors"))
+    decomposer = rebuild(saved.tiny, autoencoder, saved.variants[label], folder)
+    load_transformer(decomposer, folder / f"{label}.safetensors")
+    return decomposer.eval().requires_grad_(False), saved

@@ -1,0 +1,159 @@
+"""train@diffdecompose: the RGBA autoencoder once, then every variant of the transformer for every seed.
+
+    python -m stages train diffdecompose
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from systems.image_layers.diffdecompose import storage
+from systems.image_layers.diffdecompose.autoencoder import Autoencoder, AutoencoderParams
+from systems.image_layers.diffdecompose.backbone import Backbone, Layer
+from systems.image_layers.diffdecompose.module import Decomposer, InContextDecomposition, Optimisation
+from systems.image_layers.diffdecompose.positions import Position
+from systems.image_layers.diffdecompose.tiny import TinyParams
+from systems.parts import lora
+from systems.parts.conv_vae import ConvVAE
+from systems.parts.run import Run, Strict, Training
+from systems.parts.step_batches import StepBatches
+from systems.parts.triplets import Triplets, read_triplets
+
+SHOWN = 8
+CHUNK = 512
+
+
+class Variant(Strict):
+    """One way to train the transformer."""
+
+    position: Position = "cloned"
+    regression: bool = Field(default=False, description="the same network without noise, as an honest baseline")
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    steps: int | None = Field(default=None, gt=0, description="optimiser steps, where they differ from the others'")
+    subtasks: tuple[str, ...] = Field(default=(), description="sub-tasks to train on; all where empty")
+    start: str = Field(default="", description="variant whose weights this one starts from")
+    rank: int | None = Field(default=None, description="train low-rank adapters of this rank instead of all weights")
+
+    @model_validator(mode="after")
+    def _rank_is_positive(self) -> Variant:
+        if self.rank is not None:
+            lora.check_rank(self.rank)
+        return self
+
+
+class Params(Strict):
+    """Parameters of the training."""
+
+    data: str = Field(description="data set, as alphablend")
+    seed: int = Field(default=0, ge=0, description="seed of the autoencoder; the transformers have their own")
+    tiny: TinyParams = TinyParams()
+    autoencoder: AutoencoderParams
+    transformer: Training
+    optimisation: Optimisation
+    unnamed: float = Field(default=0.2, ge=0, le=1, description="share of samples whose sub-task is not told")
+    variants: Mapping[str, Variant] = Field(min_length=1)
+    best: str = Field(default="cloned-0", description="variant that decompose uses for a person's own pictures")
+
+
+def train(run: Run[Params]) -> None:
+    """Train and save everything that `decompose` and `evaluate` compare."""
+    params = run.params
+    data = read_triplets(run.inputs["data"], "train")
+    vae = train_autoencoder(run, data)
+    saved = storage.Saved(size=data.size, tiny=params.tiny, variants=saved_variants(params), best=params.best)
+    storage.save(run.output, saved, vae)
+    latents = encode_all(run, storage.new_backbone(params.tiny, vae, "cloned"), data)
+    for name, variant in params.variants.items():
+        for seed in variant.seeds:
+            label = f"{name}-{seed}"
+            with torch.random.fork_rng():
+                torch.manual_seed(seed)
+                decomposer = storage.rebuild(params.tiny, vae, saved.variants[label], run.output)
+            fit_variant(run, label, variant, decomposer, data, latents, seed)
+            storage.save_transformer(decomposer, run.output / f"{label}.safetensors")
+
+
+def saved_variants(params: Params) -> dict[str, storage.SavedVariant]:
+    """What model.json says of every variant and seed."""
+    return {
+        f"{name}-{seed}": storage.SavedVariant(
+            position=variant.position, regression=variant.regression, start=variant.start, rank=variant.rank
+        )
+        for name, variant in params.variants.items()
+        for seed in variant.seeds
+    }
+
+
+def train_autoencoder(run: Run[Params], data: Triplets) -> ConvVAE:
+    """Part B: RGB first, then widened and trained on foregrounds and, as opaque pictures, on the others."""
+    params = run.params
+    with torch.random.fork_rng():
+        torch.manual_seed(params.seed)
+        vae = ConvVAE(3, params.tiny.vae_width, params.tiny.latents)
+    rgb = torch.cat((data.layer("bg")[:, :3], data.layer("comp")[:, :3]))
+    fit_autoencoder(run, vae, rgb, params.autoencoder.rgb, "autoencoder_rgb", None)
+    reference = copy.deepcopy(vae).requires_grad_(False)
+    vae.widen()
+    rgba = torch.cat([data.layer(layer) for layer in ("fg", "bg", "comp")])
+    fit_autoencoder(run, vae, rgba, params.autoencoder.rgba, "autoencoder_rgba", reference)
+    vae.calibrate(rgba[:: max(1, len(rgba) // 4096)].float() / 127.5 - 1)
+    return vae.requires_grad_(False).eval()
+
+
+def fit_autoencoder(
+    run: Run[Params], vae: ConvVAE, pictures: Tensor, training: Training, label: str, reference: ConvVAE | None
+) -> None:
+    """One phase of part B on uint8 pictures [n, c, h, w]."""
+    seed = run.params.seed
+    show = pictures[:: max(1, len(pictures) // SHOWN)][:SHOWN]
+    module = Autoencoder(vae, run.params.autoencoder, training.steps, seed, show, reference)
+    run.fit(module, StepBatches({"picture": pictures}, training.batch, training.steps, seed), training, label)
+
+
+@torch.no_grad()
+def encode_all(run: Run[Params], backbone: Backbone, data: Triplets) -> dict[Layer, Tensor]:
+    """Packed latents of every training triplet, so that no step pays for the frozen autoencoder."""
+    columns: dict[Layer, str] = {"z": "comp", "x": "fg", "y": "bg"}
+    latents: dict[Layer, Tensor] = {}
+    for layer, column in columns.items():
+        pieces = run.track(data.layer(column).split(CHUNK), f"encode {column}")
+        latents[layer] = torch.cat([backbone.pack(backbone.encode(piece.float() / 255)) for piece in pieces])
+    return latents
+
+
+def fit_variant(
+    run: Run[Params],
+    label: str,
+    variant: Variant,
+    decomposer: Decomposer,
+    data: Triplets,
+    latents: Mapping[Layer, Tensor],
+    seed: int,
+) -> None:
+    """Part C: train one variant with one seed."""
+    rows = torch.from_numpy(data.rows_of(variant.subtasks))
+    training = run.params.transformer.model_copy(update={"steps": variant.steps or run.params.transformer.steps})
+    tensors = {**{layer: tokens[rows] for layer, tokens in latents.items()}, "row": rows}
+    shown = rows[:: max(1, len(rows) // SHOWN)][:SHOWN]
+    module = InContextDecomposition(
+        decomposer,
+        run.params.optimisation,
+        training.steps,
+        seed,
+        subtasks=named(data.strings("subtask"), run.params.unnamed, run.generator(label)),
+        prompts=data.strings("prompt"),
+        show={column: pictures[shown] for column, pictures in data.pictures.items()},
+    )
+    run.fit(module, StepBatches(tensors, training.batch, training.steps, seed), training, label)
+
+
+def named(subtasks: list[str], unnamed: float, generator: np.random.Generator) -> list[str]:
+    """Sub-tasks with a share of them replaced by `any`, so that pictures of unknown blend can be asked for too."""
+    hidden = generator.random(len(subtasks)) < unnamed
+    return ["any" if hide else subtask for subtask, hide in zip(subtasks, hidden, strict=True)]
