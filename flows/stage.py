@@ -49,7 +49,7 @@ def run(address: str, options: Sequence[str], log: Callable[[str], None], variab
     process = _start(command, variables)
     assert process.stdout is not None  # noqa: S101 - a pipe was asked for
     try:
-        for line in _lines(process.stdout):
+        for line in lines(process.stdout):
             log(line)
             tail.append(line)
             outcome = _said(line, address) or outcome
@@ -74,7 +74,7 @@ def _start(command: Sequence[str], variables: Mapping[str, str]) -> subprocess.P
     )
 
 
-def _lines(output: IO[bytes]) -> Iterator[str]:
+def lines(output: IO[bytes]) -> Iterator[str]:
     """Lines as they come, blank ones left out, progress bars (they end in a carriage return) thinned out."""
     shown = -PROGRESS_SECONDS
     for raw in io.TextIOWrapper(output, encoding="utf-8", errors="replace", newline=""):

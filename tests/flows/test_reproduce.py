@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import httpx
 import psutil
 import pytest
 
+from flows import server
 from flows.reproduce import FLAGS, parser
 from tests.flows import toy
 
@@ -136,8 +136,8 @@ def test_importing_the_flows_is_light() -> None:
     assert toy.call(Path.cwd(), sys.executable, "-c", code).strip().endswith("[]")
 
 
-def test_works_alone_with_no_server_configured(tmp_path: Path) -> None:
-    """A real server starts (it does not with fastapi 0.155 and newer), keeps its files in the project, and ends."""
+def test_works_alone_with_no_server_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real server starts (with fastapi 0.155 it does not), keeps its files here and ends; the next shows the run."""
     folder = toy.make(tmp_path / "project")
     variables = {key: value for key, value in toy.environment().items() if not key.startswith("PREFECT_")}
     command = [sys.executable, "-m", "flows.reproduce", "source"]
@@ -149,10 +149,16 @@ def test_works_alone_with_no_server_configured(tmp_path: Path) -> None:
     assert "Traceback" not in run.stderr
     assert (folder / ".work/prefect/prefect.db").stat().st_size > 0
     assert not (tmp_path / ".prefect").exists()
-    assert not [
-        p
-        for p in psutil.process_iter(["environ"])
-        if p.info["environ"]
-        and p.info["environ"].get("PREFECT_HOME") == str(folder / ".work/prefect")
-        and p.pid != os.getpid()
-    ]
+    assert not any(is_of(process, folder) for process in psutil.process_iter(["environ"]))
+    monkeypatch.setenv("PREFECT_HOME", str(folder / ".work/prefect"))
+    process, url = server.start(folder / ".work/prefect")
+    try:
+        assert [run["name"] for run in ask(url, "task_runs")] == ["source"]
+    finally:
+        server.stop(process)
+
+
+def is_of(process: psutil.Process, folder: Path) -> bool:
+    """Whether a process keeps its Prefect files in the project."""
+    variables = process.info["environ"] or {}
+    return bool(variables.get("PREFECT_HOME") == str(folder / ".work/prefect"))
