@@ -18,7 +18,7 @@ from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchE
 from jaxtyping import Float
 from pydantic import Field, field_validator
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokenizer
+from transformers import AutoTokenizer, CLIPTextModel, T5EncoderModel
 
 from systems.image_layers.diffdecompose import packing, positions
 from systems.image_layers.diffdecompose.backbone import Layer, Prediction
@@ -102,8 +102,9 @@ class TextEncoders(nn.Module):
         dtype = getattr(torch, params.dtype)
         self.clip = _load(CLIPTextModel, params, "text_encoder", dtype=dtype, use_safetensors=True)
         self.t5 = _load(T5EncoderModel, params, "text_encoder_2", dtype=dtype, use_safetensors=True)
-        self.clip_tokenizer = _load(CLIPTokenizer, params, "tokenizer")
-        self.t5_tokenizer = _load(T5Tokenizer, params, "tokenizer_2")
+        # The tokenizers' own classes make up an empty vocabulary where files are missing; the automatic one refuses.
+        self.clip_tokenizer = _load(AutoTokenizer, params, "tokenizer")
+        self.t5_tokenizer = _load(AutoTokenizer, params, "tokenizer_2")
 
     @torch.no_grad()
     def forward(self, prompts: Sequence[str]) -> Text:
