@@ -22,8 +22,6 @@ ELSEWHERE = {
     "make lint": "CI runs it before the tests",
     "make types": "CI runs it before the tests",
     "make dashboard": "a server that runs until it is stopped",
-    "python -m flows.reproduce": "tests/flows runs it on a toy pipeline",
-    "python -m flows.reproduce --scale smoke": "tests/flows runs it on a toy pipeline",
     "python -m flows.dashboard": "a server that runs until it is stopped",
     "source .venv/bin/activate": "the environment these tests run in",
     ".venv/bin/pre-commit install": "writes to the repository's hooks; the configuration is checked below",
