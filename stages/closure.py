@@ -29,6 +29,8 @@ def pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Every (stage, system) that params.yaml has a block for."""
     kinds = {path.stem for path in (PROJECT / "stages").glob("*.py")}
     for top, inner in values.items():
+        if not isinstance(inner, Mapping):
+            continue
         blocks = {top: inner} if top in kinds else inner
         for stage, systems in blocks.items():
             yield from ((stage, name) for name in systems)

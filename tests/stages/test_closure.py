@@ -71,7 +71,7 @@ def test_links_lead_to_the_modules_and_are_remade_after_a_new_import(toy: Path) 
 
 
 def test_pairs_are_the_blocks_of_the_parameters() -> None:
-    values = {"fetch": {"images": {}}, "track": {"train": {"net": {}}, "evaluate": {"net": {}}}}
+    values = {"scale": "smoke", "fetch": {"images": {}}, "track": {"train": {"net": {}}, "evaluate": {"net": {}}}}
     assert set(closure.pairs(values)) == {("fetch", "images"), ("train", "net"), ("evaluate", "net")}
 
 
