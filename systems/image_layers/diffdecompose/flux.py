@@ -17,6 +17,7 @@ from diffusers.models.transformers.transformer_flux import FluxTransformer2DMode
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from jaxtyping import Float
 from pydantic import Field, field_validator
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoTokenizer, CLIPTextModel, T5EncoderModel
 
@@ -215,9 +216,9 @@ def _load(part: Any, params: FluxParams, folder: str, field: str = "model", name
     name = name or params.model
     try:
         return part.from_pretrained(name, subfolder=folder, local_files_only=not params.download, **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"parameter flux.{field} = {name}: no {part.__name__} in {folder or 'it'} ({reason}); "
+            f"parameter flux.{field} = {name}: no readable {part.__name__} in {folder or 'it'} ({reason}); "
             "name a folder in diffusers' layout, or set flux.download to true to fetch it from the hub"
         ) from error

@@ -1,3 +1,4 @@
+import shutil
 from unittest import mock
 
 import lightning
@@ -306,9 +307,21 @@ def test_a_missing_part_is_named(folder, tmp_path, part):
     for present in folder.iterdir():
         if present.name != part:
             (tmp_path / present.name).symlink_to(present)
-    with pytest.raises(UserError, match=rf"parameter flux.model = {tmp_path}: no \w+ in {part} ") as caught:
+    with pytest.raises(UserError, match=rf"parameter flux.model = {tmp_path}: no readable \w+ in {part} ") as caught:
         load(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["transformer", "vae", "text_encoder", "text_encoder_2"])
+def test_truncated_weights_are_named(folder, tmp_path, part):
+    for present in folder.iterdir():
+        (tmp_path / present.name).symlink_to(present)
+    (tmp_path / part).unlink()
+    shutil.copytree(folder / part, tmp_path / part)
+    (weights,) = (tmp_path / part).glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:500])
+    with pytest.raises(UserError, match=rf"no readable \w+ in {part} "):
+        load(tmp_path)
 
 
 @pytest.mark.parametrize(("field", "name"), [("model", "nobody/flux"), ("vae", "nobody/vae"), ("vae", "not a name!")])
