@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from mlflow.entities import Run
-from mlflow.tracking import MlflowClient
+from mlflow.exceptions import MlflowException
 
-from stages import tracking
+from stages import tracking, tracking_store
 
 PARENT_VARIABLE = "DELAMINATE_PARENT_RUN"
 DASHBOARD = "http://127.0.0.1:5000"
@@ -42,10 +42,15 @@ def variables(run_id: str) -> dict[str, str]:
 
 def runs(run_id: str, stage: str) -> str:
     """The MLflow runs of a stage under the parent `run_id` as a Markdown list of links; empty where there is none."""
-    client = MlflowClient(tracking.uri())
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    wanted = f"tags.`mlflow.parentRunId` = '{run_id}' and tags.`mlflow.runName` = '{stage}'"
-    return "\n".join(f"- {_link(run)}" for run in client.search_runs(experiments, wanted))
+    if not run_id:
+        return ""
+    wanted = f"tags.`mlflow.parentRunId` = '{run_id}' and attributes.run_name = '{stage}'"
+    try:
+        client = tracking_store.connect()
+        places = [experiment.experiment_id for experiment in client.search_experiments()]
+        return "\n".join(f"- {_link(run)}" for run in client.search_runs(places, wanted))
+    except (MlflowException, OSError) as error:
+        return f"MLflow does not answer ({type(error).__name__}); `python -m stages.tracking` sends what waits."
 
 
 def _link(run: Run) -> str:

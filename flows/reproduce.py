@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -36,7 +37,11 @@ PASSED_ON = ("force", "no-commit", "no-run-cache")
 def parser() -> argparse.ArgumentParser:
     """The command line, in the words of `dvc repro`."""
     made = argparse.ArgumentParser("python -m flows.reproduce", description=__doc__.splitlines()[0])
-    made.add_argument("targets", nargs="*", help="stages or dvc.yaml files; all stages 'dvc.yaml' leads to by default")
+    made.add_argument(
+        "targets",
+        nargs="*",
+        help="stages or dvc.yaml files, named from the project's root; all stages 'dvc.yaml' leads to by default",
+    )
     for name, (short, text) in FLAGS.items():
         made.add_argument(*filter(None, [short, f"--{name}"]), action="store_true", help=text)
     made.add_argument(
@@ -54,6 +59,7 @@ def main(arguments: Sequence[str]) -> None:
     """Run the flow; ends the process with 1 when a stage failed."""
     given = parser().parse_args(arguments)
     home = root()
+    os.chdir(home)  # where stages run and MLflow's records lie
     if given.scale:
         print(scale.apply(home, given.scale))
     signal.signal(signal.SIGTERM, interrupted)
