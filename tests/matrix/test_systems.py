@@ -28,11 +28,6 @@ def parts(stage: str, name: str) -> tuple[type[Strict], dict[str, Any], str]:
     return kind, dict(block(VALUES, *where)), ".".join(keys_of(*where))
 
 
-def undescribed(kind: type[Strict]) -> list[str]:
-    """Fields without a line of help."""
-    return [f"{kind.__name__}.{name}" for name, field in kind.model_fields.items() if not field.description]
-
-
 def test_systems_of_cards_are_found() -> None:
     assert "diffdecompose" in CARDS
 
@@ -61,13 +56,10 @@ def test_every_stage_of_params_yaml_has_its_function(stage: str, name: str) -> N
 
 
 @pytest.mark.parametrize(("stage", "name"), PAIRS)
-def test_parameters_are_frozen_described_and_refuse_strangers(stage: str, name: str) -> None:
-    kind, given, where = parts(stage, name)
-    assert undescribed(kind) == []
-    with pytest.raises(UserError) as caught:
-        check(kind, {**given, "no_such_parameter": 1}, where)
-    assert str(caught.value).startswith(f"parameter {where}.no_such_parameter = 1: ")
+def test_parameters_are_frozen_and_described(stage: str, name: str) -> None:
+    kind, _, _ = parts(stage, name)
     assert kind.model_config["frozen"]
+    assert [field for field, about in kind.model_fields.items() if not about.description] == []
 
 
 @pytest.mark.parametrize(("stage", "name"), PAIRS)
