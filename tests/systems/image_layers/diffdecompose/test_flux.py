@@ -12,10 +12,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from systems.image_layers.diffdecompose import flow
-from systems.image_layers.diffdecompose.flux import UNNAMED, FluxBackbone, FluxParams
+from systems.image_layers.diffdecompose.autoencoder import Autoencoder, AutoencoderParams
+from systems.image_layers.diffdecompose.flux import UNNAMED, FluxAutoencoder, FluxBackbone, FluxParams
 from systems.image_layers.diffdecompose.module import Decomposer, InContextDecomposition, Optimisation
 from systems.parts import lora
 from systems.parts.errors import UserError
+from systems.parts.rgba_vae import widen_autoencoder
+from systems.parts.run import Training
 from systems.parts.step_batches import StepBatches
 from tests.systems.image_layers.diffdecompose.tiny_checkpoint import (
     LATENTS,
@@ -185,6 +188,35 @@ def test_checkpointing_changes_memory_not_gradients(folder):
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*gradients, strict=True))
 
 
+def one_step_trainer(folder) -> lightning.Trainer:
+    return lightning.Trainer(
+        accelerator="cpu",
+        max_steps=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+    )
+
+
+def test_lightning_takes_one_step_on_the_widened_autoencoder(tmp_path):
+    torch.manual_seed(0)
+    narrow, wide = autoencoder(3), autoencoder(3)
+    wide.load_state_dict(narrow.state_dict())
+    widen_autoencoder(wide)
+    before = {name: value.clone() for name, value in wide.state_dict().items()}
+    training = Training(steps=1, batch=2)
+    pictures = torch.randint(0, 256, (4, 4, 8, 8), dtype=torch.uint8)
+    reference = FluxAutoencoder(narrow).requires_grad_(False)
+    params = AutoencoderParams(rgb=training, rgba=training, warmup=0)
+    module = Autoencoder(FluxAutoencoder(wide), params, 1, 0, pictures, reference)
+    trainer = one_step_trainer(tmp_path)
+    trainer.fit(module, StepBatches({"picture": pictures}, 2, 1, 0))
+    assert trainer.callback_metrics["loss"].isfinite()
+    assert all(not torch.equal(value, before[name]) for name, value in wide.state_dict().items() if "conv_" in name)
+
+
 def test_lightning_takes_one_step_on_the_adapters(backbone, tmp_path):
     before = adapters(backbone)
     tensors = {**triplet(4), "row": torch.arange(4)}
@@ -197,15 +229,7 @@ def test_lightning_takes_one_step_on_the_adapters(backbone, tmp_path):
         prompts=["cells on a leaf"] * 4,
         show={},
     )
-    trainer = lightning.Trainer(
-        accelerator="cpu",
-        max_steps=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=tmp_path,
-    )
+    trainer = one_step_trainer(tmp_path)
     trainer.fit(module, StepBatches(tensors, 2, 1, 0))
     assert trainer.callback_metrics["loss"].isfinite()
     assert any(not torch.equal(value, before[name]) for name, value in adapters(backbone).items())
