@@ -50,7 +50,7 @@ def runs(run_id: str, stage: str) -> str:
         places = [experiment.experiment_id for experiment in client.search_experiments()]
         return "\n".join(f"- {_link(run)}" for run in client.search_runs(places, wanted))
     except (MlflowException, OSError) as error:
-        return f"MLflow does not answer ({type(error).__name__}); `python -m stages.tracking` sends what waits."
+        return f"MLflow does not answer ({type(error).__name__}); `python -m stages.tracking sync` sends what waits."
 
 
 def _link(run: Run) -> str:

@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "targets",
         nargs="*",
-        help="stages or dvc.yaml files, named from the project's root; all stages 'dvc.yaml' leads to by default",
+        help="stages or dvc.yaml files, from the project's root (default: dvc.yaml)",
     )
     for name, (short, text) in FLAGS.items():
         made.add_argument(*filter(None, [short, f"--{name}"]), action="store_true", help=text)

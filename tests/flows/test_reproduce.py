@@ -27,12 +27,8 @@ def ask(url: str, path: str, **question: Any) -> Any:
 
 def kept(folder: Path) -> dict[str, bytes]:
     """Contents of everything the pipeline wrote: lock files, outputs, and the cache by its hashed names."""
-    names = [
-        *folder.rglob("dvc.lock"),
-        *folder.glob("*.txt"),
-        *folder.glob("[dt]*/*.txt"),
-        *(folder / ".dvc/cache").rglob("*"),
-    ]
+    outputs = (path for pattern in ("*.txt", "data/*.txt", "track/*.txt") for path in folder.glob(pattern))
+    names = [*folder.rglob("dvc.lock"), *outputs, *(folder / ".dvc/cache").rglob("*")]
     return {str(path.relative_to(folder)): path.read_bytes() for path in names if path.is_file()}
 
 
