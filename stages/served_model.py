@@ -14,7 +14,7 @@ from stages import discover
 from systems.parts.errors import UserError
 
 
-class Served(PythonModel):  # type: ignore[misc]
+class Served(PythonModel):
     """A system's model, read from the folder that DVC keeps."""
 
     def predict(self, context: Any, model_input: np.ndarray, params: Any = None) -> np.ndarray:  # noqa: ARG002
