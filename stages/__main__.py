@@ -7,6 +7,7 @@ import os
 import pkgutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import stages
 from stages.execute import command
@@ -22,7 +23,7 @@ def kinds() -> list[str]:
 
 def _source(name: str) -> str:
     spec = importlib.util.find_spec(f"stages.{name}")
-    return open(spec.origin).read() if spec and spec.origin and not spec.submodule_search_locations else ""
+    return Path(spec.origin).read_text() if spec and spec.origin and not spec.submodule_search_locations else ""
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -10,7 +10,6 @@ links point to: a change of any such module makes exactly the stages that use it
 from __future__ import annotations
 
 import ast
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -85,7 +84,7 @@ def wanted(stage: str, name: str) -> dict[str, str]:
 def present(stage: str, name: str) -> dict[str, str]:
     """Links of one stage as they stand on disk."""
     folder = PROJECT / LINKS / stage / name
-    return {link.name: os.readlink(link) for link in folder.iterdir()} if folder.is_dir() else {}
+    return {link.name: str(link.readlink()) for link in folder.iterdir()} if folder.is_dir() else {}
 
 
 def require_fresh(stage: str, name: str) -> None:

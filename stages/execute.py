@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from stages import closure, discover, layout, settings
-from stages.run import Expect, Fit, StageRun, cannot
+from stages.run import NO_EXPECT, NO_FIT, Expect, Fit, StageRun
 from stages.tracking import tracked
 from systems.parts.errors import UserError
 
 FULL_OR_CLOSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
-NO_FIT: Fit = cannot("fit")
-NO_EXPECT: Expect = cannot("validate")
 
 
 def prepare(stage: str, name: str, plan: layout.Layout, fit: Fit, expect: Expect) -> tuple[StageRun[Any], Any]:

@@ -77,6 +77,10 @@ def cannot(what: str) -> Callable[..., None]:
     return refuse
 
 
+NO_FIT: Fit = cannot("fit")
+NO_EXPECT: Expect = cannot("validate")
+
+
 @dataclass
 class StageRun(Generic[P]):
     """One run of one stage of one system. `final` is the folder of the result, `reports` that of its small files."""
@@ -90,8 +94,8 @@ class StageRun(Generic[P]):
     workers: int = 1
     work: Path = Path(".work")
     tracker: Tracker = field(default_factory=NoTracker)
-    fitter: Fit = cannot("fit")
-    expecter: Expect = cannot("validate")
+    fitter: Fit = NO_FIT
+    expecter: Expect = NO_EXPECT
     metrics: dict[str, float] = field(default_factory=dict)
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=lambda: defaultdict(list))
     holds: list[dict[str, Any]] = field(default_factory=list)
