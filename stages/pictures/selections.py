@@ -32,6 +32,7 @@ GCOMPRIS = (
 )
 SHORT_SIDE = 200  # pixels; smaller pictures in GCompris are buttons
 LOGO = 256  # pixels
+SLIVER = 200  # pixels; smaller instances are the tips of cells below the focal plane
 
 
 def tuxpaint(members: Members) -> Iterator[Picture]:
@@ -164,11 +165,12 @@ def nebulae(members: Members) -> Iterator[Picture]:
 
 
 def cells(members: Members) -> Iterator[Picture]:
-    """Every whole nucleus of the fluorescence picture, cut along its instance mask."""
+    """Every whole nucleus of the fluorescence picture that is not a sliver, cut along its instance mask."""
     files = dict(members)
     mask = np.asarray(Image.open(io.BytesIO(files["mask2d.tif"])))
     border = np.unique(np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]))
-    for label in np.setdiff1d(np.unique(mask), np.append(border, 0)):
+    labels, areas = np.unique(mask, return_counts=True)
+    for label in np.setdiff1d(labels[areas >= SLIVER], np.append(border, 0)):
         render = partial(cut, mask=mask, label=int(label))
         yield Picture("cell", f"img2d.tif#{label:03d}", "cell nucleus", files["img2d.tif"], "BSD-3-Clause", "", render)
 

@@ -107,6 +107,6 @@ SOURCES: dict[str, Source] = {
         ),
         "stardist/data/images/",
         selections.cells,
-        "6efdb5a11723528179516cf0ee9cf4ae76dfe4a16fb721ddc25dbd278c8e2eee",
+        "fbf0641f59331c25b2f6161561134c81937a5284f4c3dde70cb0e17091c70e21",
     ),
 }

@@ -57,7 +57,7 @@ def _tar(path: Path, under: str) -> Iterator[tuple[str, bytes]]:
 def _deb(path: Path, under: str) -> Iterator[tuple[str, bytes]]:
     if shutil.which("dpkg-deb") is None:
         raise Unavailable("dpkg-deb is not on this machine")
-    command = ["dpkg-deb", "--fsys-tarfile", path]
+    command = ["dpkg-deb", "--fsys-tarfile", str(path)]
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE) as process,
         tarfile.open(fileobj=process.stdout, mode="r|") as archive,

@@ -215,7 +215,7 @@ def expectations(max_side: int) -> list[Expectation]:
         return Expectation(type=f"expect_column_{check}", kwargs={"column": name, **more}, why=why)
 
     unique, between, filled = "values_to_be_unique", "values_to_be_between", "value_lengths_to_be_between"
-    sizes, sums = catalogue.SIZES, catalogue.SUMS
+    sums = catalogue.SUMS
     return [
         Expectation(
             type="expect_table_columns_to_match_ordered_list",
