@@ -1,7 +1,7 @@
 """decompose: composites to layers, for a data set's held-out pictures or for any picture a person names.
 
-    python -m stages decompose diffdecompose
-    python -m stages.decompose diffdecompose --image photo.png --out layers/
+python -m stages decompose diffdecompose
+python -m stages.decompose diffdecompose --image photo.png --out layers/
 """
 
 from __future__ import annotations

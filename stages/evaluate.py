@@ -1,6 +1,6 @@
 """evaluate: results to figures, pictures and recorded acceptance checks.
 
-    python -m stages evaluate diffdecompose
+python -m stages evaluate diffdecompose
 """
 
 from __future__ import annotations

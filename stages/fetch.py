@@ -1,6 +1,6 @@
 """fetch: packages, the curated sample and a user's own folders to checked, catalogued sources.
 
-    python -m stages fetch images
+python -m stages fetch images
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """synthesize: sources to a data set.
 
-    python -m stages synthesize alphablend
+python -m stages synthesize alphablend
 """
 
 from __future__ import annotations

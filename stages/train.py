@@ -1,6 +1,6 @@
 """train: a data set to weights, by Lightning, with checkpoints from which a killed run goes on.
 
-    python -m stages train diffdecompose
+python -m stages train diffdecompose
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """validate: Great Expectations on a data set; a violation stops the pipeline and shows the failing rows.
 
-    python -m stages validate alphablend
+python -m stages validate alphablend
 """
 
 from __future__ import annotations
