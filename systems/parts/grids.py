@@ -5,28 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from jaxtyping import Float, UInt8
-from torch import Tensor
+from jaxtyping import UInt8
 
 CHECKER = (255, 205)
 GAP = 2
 
 
-def to_uint8(pictures: Float[Tensor, "n c h w"]) -> UInt8[Tensor, "n c h w"]:
-    """0..1 to 0..255, rounded and clipped."""
-    return (pictures * 255).round().clamp(0, 255).to(torch.uint8)
-
-
-def on_checker(pictures: UInt8[Tensor, "n c h w"], cell: int = 4) -> UInt8[np.ndarray, "n h w 3"]:
+def on_checker(pictures: UInt8[np.ndarray, "n h w c"], cell: int = 4) -> UInt8[np.ndarray, "n h w 3"]:
     """RGB pictures as they are, RGBA ones (straight alpha) over a checker-board."""
-    array = pictures.cpu().movedim(1, -1).numpy()
-    if array.shape[-1] == 3:
-        return array
-    rows, columns = np.indices(array.shape[1:3]) // cell
+    if pictures.shape[-1] == 3:
+        return pictures
+    rows, columns = np.indices(pictures.shape[1:3]) // cell
     ground = np.where((rows + columns) % 2, *CHECKER)[..., None]
-    alpha = array[..., 3:] / 255.0
-    return np.rint(array[..., :3] * alpha + ground * (1 - alpha)).astype(np.uint8)
+    alpha = pictures[..., 3:] / 255.0
+    return np.rint(pictures[..., :3] * alpha + ground * (1 - alpha)).astype(np.uint8)
 
 
 def grid(rows: Sequence[UInt8[np.ndarray, "n h w 3"]], scale: int = 3) -> UInt8[np.ndarray, "H W 3"]:

@@ -83,7 +83,8 @@ class Head(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
         """Weighted sum over channels, mean over places."""
-        return self.model(x).mean(dim=(1, 2, 3))
+        weighted: Tensor = self.model(x)
+        return weighted.mean(dim=(1, 2, 3))
 
 
 class Scaling(nn.Module):
@@ -163,9 +164,9 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
         """The block, with its skip where sizes agree."""
-        y = F.relu6(self._bn0(self._expand_conv(x))) if self.expands else x
-        y = F.relu6(self._bn1(self._depthwise_conv(y)))
-        y = self._bn2(self._project_conv(y))
+        wide = F.relu6(self._bn0(self._expand_conv(x))) if self.expands else x
+        filtered = F.relu6(self._bn1(self._depthwise_conv(wide)))
+        y: Tensor = self._bn2(self._project_conv(filtered))
         return x + y if self.skips else y
 
 

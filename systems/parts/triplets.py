@@ -49,7 +49,9 @@ class Triplets:
         names = np.array(self.strings("subtask"))
         unknown = set(subtasks) - set(names)
         if unknown:
-            raise UserError(f"parameter subtasks: {sorted(unknown)} not in the data set, which has {sorted(set(names))}")
+            raise UserError(
+                f"parameter subtasks: {sorted(unknown)} not in the data set, which has {sorted(set(names))}"
+            )
         return np.flatnonzero(np.isin(names, subtasks)) if subtasks else np.arange(len(names))
 
 

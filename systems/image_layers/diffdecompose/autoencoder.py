@@ -12,10 +12,11 @@ from pydantic import Field
 from torch import Tensor
 
 from systems.parts.conv_vae import ConvVAE
-from systems.parts.grids import grid, on_checker, to_uint8
+from systems.parts.grids import grid, on_checker
 from systems.parts.rgba_vae import kl_between, kl_to_standard, on_black_and_white, reconstruction_loss
 from systems.parts.run import Strict, Training
 from systems.parts.step_batches import step_generator
+from systems.parts.tensors import to_numpy, to_uint8
 
 
 class AutoencoderParams(Strict):
@@ -84,7 +85,7 @@ class Autoencoder(lightning.LightningModule):
         """The pictures `show` above their reconstructions."""
         x = self.show.to(self.device).float() / 127.5 - 1
         mean, _ = self.vae.posterior(x)
-        return grid([on_checker(self.show), on_checker(to_uint8((self.vae.decode(mean) + 1) / 2))])
+        return grid([on_checker(to_numpy(self.show)), on_checker(to_numpy(to_uint8((self.vae.decode(mean) + 1) / 2)))])
 
     def reconstruction(self, x: Float[Tensor, "b c h w"], out: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
         """Squared error of colours, or expected squared error of the composite; plus the finite-difference term."""

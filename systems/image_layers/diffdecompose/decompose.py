@@ -1,26 +1,25 @@
 """decompose@diffdecompose: layers of the held-out composites, by every trained variant, and of any picture.
 
-    python -m stages decompose diffdecompose
-    python -m stages.decompose diffdecompose --image photo.png --out layers/
+python -m stages decompose diffdecompose
+python -m stages.decompose diffdecompose --image photo.png --out layers/
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from pydantic import Field
 from torch import Tensor
 
 from systems.image_layers.diffdecompose import storage
 from systems.image_layers.diffdecompose.module import Decomposer
-from systems.parts.grids import grid, on_checker, to_uint8
+from systems.parts.grids import grid, on_checker
 from systems.parts.pictures import image_column, write_table
 from systems.parts.run import Run, Strict
 from systems.parts.step_batches import step_generator
+from systems.parts.tensors import to_numpy, to_uint8
 from systems.parts.triplets import Triplets, read_triplets
 
 BATCH = 64
@@ -45,7 +44,7 @@ def decompose(run: Run[Params]) -> None:
         fg, bg, mean = sample_all(run, decomposer, data, label, samples)
         columns = {"id": pa.array(data.strings("id")), "subtask": pa.array(data.strings("subtask"))}
         pictures = {"fg": fg, "bg": bg, "bg_mean": mean}
-        images = {name: image_column(picture.movedim(1, -1).numpy()) for name, picture in pictures.items()}
+        images = {name: image_column(to_numpy(picture)) for name, picture in pictures.items()}
         write_table(pa.table({**columns, **images}), run.output / f"{label}.parquet")
         run.figure(label, picture_of(data, fg, bg))
 
@@ -73,4 +72,4 @@ def picture_of(data: Triplets, fg: Tensor, bg: Tensor) -> UInt8[np.ndarray, "H W
     """Rows of composite, true and estimated foreground, true and estimated background, a few of each sub-task."""
     rows = np.linspace(0, len(fg) - 1, SHOWN).astype(int)
     shown = (data.pictures["comp"], data.pictures["fg"], fg, data.pictures["bg"], bg)
-    return grid([on_checker(pictures[rows]) for pictures in shown])
+    return grid([on_checker(to_numpy(pictures[rows])) for pictures in shown])

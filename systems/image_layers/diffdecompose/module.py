@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from systems.image_layers.diffdecompose import flow
 from systems.image_layers.diffdecompose.autoencoder import cosine_with_warmup
 from systems.image_layers.diffdecompose.backbone import Backbone, Layer
-from systems.parts.grids import grid, on_checker, to_uint8
+from systems.parts.grids import grid, on_checker
 from systems.parts.run import Strict
 from systems.parts.step_batches import step_generator
 
@@ -126,4 +126,4 @@ class InContextDecomposition(lightning.LightningModule):
         subtasks = ["any"] * len(opaque)
         out = self.decomposer.decompose(opaque, subtasks, subtasks, 10, step_generator(self.seed, -7))
         pictures = (self.show["comp"], self.show["fg"], to_uint8(out["x"]), self.show["bg"], to_uint8(out["y"][:, :3]))
-        return grid([on_checker(picture) for picture in pictures])
+        return grid([on_checker(to_numpy(picture)) for picture in pictures])

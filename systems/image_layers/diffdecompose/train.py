@@ -1,6 +1,6 @@
 """train@diffdecompose: the RGBA autoencoder once, then every variant of the transformer for every seed.
 
-    python -m stages train diffdecompose
+python -m stages train diffdecompose
 """
 
 from __future__ import annotations

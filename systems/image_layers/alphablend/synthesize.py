@@ -1,0 +1,202 @@
+"""synthesize@alphablend: shards of triplets, each a pure function of (seed, split, sub-task, number).
+
+python -m stages synthesize alphablend
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import UInt8
+from pydantic import Field
+
+from systems.image_layers.alphablend.assets import Assets, Split, load, used
+from systems.image_layers.alphablend.layers import SUBTASKS, Foreground, background
+from systems.parts.blend import blend, reblend_error
+from systems.parts.errors import UserError
+from systems.parts.grids import grid, on_checker
+from systems.parts.pictures import decode, digest, image_column, quantise, write_table
+from systems.parts.run import Run, Strict
+
+SPLITS: tuple[Split, ...] = ("train", "test")
+ASSET_SIDE = 4
+"""Assets are kept at this many times the side of the samples, so that crops stay sharp."""
+
+WORDS_OF = {
+    "over": "alpha blending",
+    "screen": "screen blending",
+    "additive": "adding light",
+    "multiply": "multiplying",
+    "glass": "refraction with highlights",
+}
+
+
+class Params(Strict):
+    """Parameters of the synthesis."""
+
+    sources: str = Field(description="fetched sources, as images")
+    seed: int = Field(default=0, ge=0)
+    side: int = Field(default=32, ge=16, multiple_of=8, description="height and width of a sample, px")
+    train: int = Field(default=2000, gt=0, description="training triplets a sub-task")
+    test: int = Field(default=64, gt=0, description="held-out triplets a sub-task")
+    shard: int = Field(default=500, gt=0, description="triplets a shard")
+    subtasks: tuple[str, ...] = Field(default=tuple(SUBTASKS), min_length=1)
+    test_share: float = Field(default=0.2, gt=0, lt=1, description="share of the assets held out for the test split")
+    additive_share: float = Field(
+        default=0.25, ge=0, le=1, description="share of the flares that are added, not screened"
+    )
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Samples `first` .. `first + rows` of one sub-task of one split; `number` names the file."""
+
+    split: Split
+    subtask: str
+    number: int
+    first: int
+    rows: int
+
+
+def synthesize(run: Run[Params]) -> None:
+    """Write `<split>-<number>.parquet`, the catalogue rows of the assets used, a contact sheet and the counts."""
+    check_subtasks(run.params)
+    work = partial(write_shard, run.params, run.inputs["sources"], run.output)
+    plan = list(shards(run.params))
+    if run.workers == 1:
+        results = list(run.track(map(work, plan), "synthesize", len(plan)))
+    else:
+        with ProcessPoolExecutor(run.workers, multiprocessing.get_context("spawn")) as pool:
+            results = list(run.track(pool.map(work, plan), "synthesize", len(plan)))
+    names = set().union(*(found for found, _ in results))
+    pq.write_table(used(run.inputs["sources"], names), run.output / "assets.parquet")
+    run.metric("samples", sum(shard.rows for shard in plan))
+    run.metric("assets", len(names))
+    run.metric("largest re-blend error (1/255)", max(error for _, error in results))
+    for split in SPLITS:
+        run.figure(f"{split}-samples", contact_sheet(run.output, split, run.params.subtasks))
+
+
+def check_subtasks(params: Params) -> None:
+    """Refuse a sub-task that does not exist."""
+    for subtask in params.subtasks:
+        if subtask not in SUBTASKS:
+            raise UserError(f"parameter subtasks = {subtask!r}: one of {', '.join(SUBTASKS)} is wanted")
+
+
+def shards(params: Params) -> Iterator[Shard]:
+    """Every shard of the data set."""
+    for split in SPLITS:
+        count, number = getattr(params, split), 0
+        for subtask in params.subtasks:
+            for first in range(0, count, params.shard):
+                yield Shard(split, subtask, number, first, min(params.shard, count - first))
+                number += 1
+
+
+@cache
+def _assets(folder: Path, split: Split, test_share: float, side: int) -> Assets:
+    """Decoded once a process."""
+    return load(folder, split, test_share, side)
+
+
+def write_shard(params: Params, sources: Path, output: Path, shard: Shard) -> tuple[set[str], float]:
+    """Write one shard; the assets it uses and its largest re-blend error, in 1/255."""
+    assets = _assets(sources, shard.split, params.test_share, ASSET_SIDE * params.side)
+    rows = [sample(params, assets, shard, shard.first + place) for place in range(shard.rows)]
+    columns: dict[str, pa.Array] = {}
+    for name in ("fg", "bg", "comp"):
+        pictures = [row.pop(name) for row in rows]
+        columns[name] = image_column(pictures, [f"{row['id']}.webp" for row in rows])
+        columns[f"sha256_{name}"] = pa.array([digest(picture) for picture in pictures])
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    for name, column in columns.items():
+        table = table.append_column(name, column)
+    write_table(table.drop_columns(["error"]), output / f"{shard.split}-{shard.number:05d}.parquet")
+    names = {name for row in rows for name in [*row["fg_assets"], row["bg_asset"]]}
+    return names, max(row["error"] for row in rows)
+
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("subtask", pa.string()),
+        ("tau", pa.string()),
+        ("params", pa.string()),
+        ("seed", pa.int64()),
+        ("fg_assets", pa.list_(pa.string())),
+        ("bg_asset", pa.string()),
+        ("fg_phrase", pa.string()),
+        ("bg_phrase", pa.string()),
+        ("prompt", pa.string()),
+        ("error", pa.float64()),
+    ]
+)
+
+
+def sample(params: Params, assets: Assets, shard: Shard, place: int) -> dict[str, object]:
+    """One triplet and its row; the composite is blended from the layers as they are stored, in 8 bits."""
+    key = [params.seed, SPLITS.index(shard.split), list(SUBTASKS).index(shard.subtask), place]
+    rng = np.random.default_rng(key)
+    bg, bg_asset, bg_phrase = background(assets, rng, params.side)
+    made = visible(assets, rng, shard.subtask, params)
+    fg, bg = quantise(made.picture), quantise(bg)
+    comp = quantise(blend(made.tau, _unit(fg), _unit(bg), made.params))
+    return {
+        "id": f"{shard.subtask}-{shard.split}-{place:06d}",
+        "subtask": shard.subtask,
+        "tau": made.tau,
+        "params": json.dumps(made.params, sort_keys=True),
+        "seed": params.seed,
+        "fg_assets": list(made.assets),
+        "bg_asset": bg_asset,
+        "fg_phrase": made.phrase,
+        "bg_phrase": bg_phrase,
+        "prompt": prompt(made, bg_phrase),
+        "error": reblend_error(made.tau, fg, bg, comp, made.params),
+        "fg": fg,
+        "bg": bg,
+        "comp": comp,
+    }
+
+
+def visible(assets: Assets, rng: np.random.Generator, subtask: str, params: Params) -> Foreground:
+    """A foreground that can be seen: drawn again while less than one pixel in a hundred shows."""
+    while True:
+        made = SUBTASKS[subtask](assets, rng, params.side, params.additive_share)
+        if (made.picture[..., 3] > 0.05).mean() >= 0.01:
+            return made
+
+
+def prompt(made: Foreground, bg_phrase: str) -> str:
+    """The three numbered sub-images in words, with the blend."""
+    return (
+        f"[1] the foreground, {made.phrase}; [2] the background, {bg_phrase}; "
+        f"[3] the foreground over the background, by {WORDS_OF[made.tau]}"
+    )
+
+
+def _unit(picture: UInt8[np.ndarray, "h w c"]) -> np.ndarray:
+    return picture.astype(np.float32) / 255
+
+
+def contact_sheet(
+    folder: Path, split: Split, subtasks: tuple[str, ...], columns: int = 12
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Three rows a sub-task: foregrounds on a checker-board, backgrounds, composites."""
+    rows = []
+    for subtask in subtasks:
+        table = pq.read_table(sorted(folder.glob(f"{split}-*.parquet")), filters=[("subtask", "=", subtask)])
+        for name in ("fg", "bg", "comp"):
+            contents = table.slice(0, columns).column(name).combine_chunks().field("bytes").to_pylist()
+            rows.append(on_checker(np.stack([decode(content) for content in contents])))
+    return grid(rows)

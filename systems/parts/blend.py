@@ -1,0 +1,88 @@
+"""Compositing operators: foreground RGBA over background RGB by a named blend (table A of card 04).
+
+All maths in float, 0..1, straight colour: F colour and a alpha of the foreground, B the background.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+
+from systems.parts.errors import UserError
+
+Picture = Float[np.ndarray, "h w 3"]
+Alpha = Float[np.ndarray, "h w 1"]
+
+GLASS_SIDE = 64
+"""Picture side, px, for which the displacement `k` of glass is given."""
+
+
+def over(F: Picture, a: Alpha, B: Picture, _: Mapping[str, float]) -> Picture:
+    """z = aF + (1-a)B."""
+    return a * F + (1 - a) * B
+
+
+def screen(F: Picture, a: Alpha, B: Picture, _: Mapping[str, float]) -> Picture:
+    """z = 1 - (1-aF)(1-B), written so that aF = 0 gives B exactly."""
+    light = a * F
+    return B + light - light * B
+
+
+def additive(F: Picture, a: Alpha, B: Picture, _: Mapping[str, float]) -> Picture:
+    """z = clip(B + aF)."""
+    return np.minimum(B + a * F, 1)
+
+
+def multiply(F: Picture, a: Alpha, B: Picture, _: Mapping[str, float]) -> Picture:
+    """z = (1-a)B + aFB, written so that F = 1 gives B exactly."""
+    return B - a * (1 - F) * B
+
+
+def glass(F: Picture, a: Alpha, B: Picture, params: Mapping[str, float]) -> Picture:
+    """z = (1-a)W(B) + a(F W(B)) + sH: W warps B by k grad a, H is the highlight map |grad a|, `s` its strength."""
+    alpha = a[..., 0]
+    slope_x, slope_y = (cv2.Sobel(alpha, cv2.CV_32F, dx, 1 - dx, ksize=3) for dx in (1, 0))
+    steepness = np.hypot(slope_x, slope_y)
+    peak = max(float(steepness.max()), np.finfo(np.float32).tiny)
+    reach = params["k"] * alpha.shape[1] / GLASS_SIDE / peak
+    rows, columns = np.indices(alpha.shape, dtype=np.float32)
+    warped = cv2.remap(
+        B, columns + reach * slope_x, rows + reach * slope_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    )
+    highlight = (steepness / peak)[..., None]
+    return np.minimum((1 - a) * warped + a * F * warped + params["s"] * highlight, 1)
+
+
+BLENDS: Mapping[str, Callable[[Picture, Alpha, Picture, Mapping[str, float]], Picture]] = {
+    "over": over,
+    "screen": screen,
+    "additive": additive,
+    "multiply": multiply,
+    "glass": glass,
+}
+
+
+def blend(tau: str, fg: Float[np.ndarray, "h w 4"], bg: Picture, params: Mapping[str, float]) -> Picture:
+    """Composite of a foreground (straight alpha) and a background by blend `tau`, everything float32 in 0..1."""
+    if tau not in BLENDS:
+        raise UserError(f"parameter tau = {tau!r}: one of {', '.join(BLENDS)} is wanted")
+    if fg.shape[:2] != bg.shape[:2]:
+        raise UserError(f"parameter bg: {_size(bg)} px, the foreground fg is {_size(fg)} px; equal sizes are wanted")
+    if not fg[..., 3].any():
+        raise UserError("parameter fg: alpha is zero everywhere; a visible foreground is wanted")
+    return BLENDS[tau](fg[..., :3], fg[..., 3:], bg, params)
+
+
+def reblend_error(tau: str, fg: np.ndarray, bg: np.ndarray, comp: np.ndarray, params: Mapping[str, float]) -> float:
+    """Largest difference, in steps of 1/255, between a stored composite and the blend of the stored layers (uint8)."""
+    if comp.shape[:2] != fg.shape[:2]:
+        raise UserError(f"parameter comp: {_size(comp)} px, the layers are {_size(fg)} px; equal sizes are wanted")
+    again = blend(tau, fg.astype(np.float32) / 255, bg.astype(np.float32) / 255, params)
+    return float(np.abs(again * 255 - comp).max())
+
+
+def _size(picture: np.ndarray) -> str:
+    return f"{picture.shape[1]} x {picture.shape[0]}"
