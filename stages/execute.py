@@ -39,17 +39,17 @@ def perform(plan: layout.Layout, name: str, fit: Fit = NO_FIT, expect: Expect = 
     run, call = prepare(plan.stage, name, plan, fit, expect)
     closure.require_fresh(plan.stage, name)
     outputs = plan.outputs(name)
-    with tracked(run, outputs):
-        try:
+    try:
+        with tracked(run, outputs):
             run.begin()
             call(run)
             run.finish(outputs)
-        except OSError as error:
-            if error.errno not in FULL_OR_CLOSED:
-                raise
-            raise UserError(f"file {error.filename or run.final}: cannot be written ({error.strerror})") from error
-        finally:
-            run.discard()
+    except OSError as error:
+        if error.errno not in FULL_OR_CLOSED:
+            raise
+        raise UserError(f"file {error.filename or run.final}: cannot be written ({error.strerror})") from error
+    finally:
+        run.discard()
 
 
 def only_name(stage: str, arguments: Sequence[str]) -> str:

@@ -52,17 +52,24 @@ def locked() -> Iterator[None]:
 
 
 def connect() -> MlflowClient:
-    """A client of the records; makes the embedded database once, and mends its paths where the project has moved."""
+    """A client of the records; makes the embedded database once, and mends its paths where the project has moved.
+
+    Raises `OSError` where the database cannot be read or written, as on a full disk.
+    """
     for name, value in {"TIMEOUT": "5", "MAX_RETRIES": "0"}.items():
         os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{name}", value)
     from mlflow.tracking import MlflowClient
+    from sqlalchemy.exc import SQLAlchemyError
 
     if os.environ.get("MLFLOW_TRACKING_URI"):
         return MlflowClient(uri())
     with locked():
-        _move()
-        client = MlflowClient(uri())
-        client.search_experiments(max_results=1)
+        try:
+            _move()
+            client = MlflowClient(uri())
+            client.search_experiments(max_results=1)
+        except (sqlite3.Error, SQLAlchemyError) as error:
+            raise OSError(f"MLflow's database {root() / 'mlflow.db'}: {error}") from error
         _home().parent.mkdir(exist_ok=True)
         _home().write_text(str(root()))
     return client
