@@ -61,6 +61,8 @@ def fetch(run: Run[Params]) -> None:
             rows += _package_rows(run, name, path)
         except Unavailable as error:
             missing[name] = str(error)
+            if path.is_file():
+                path.unlink()  # what is wrong now stays wrong; the next fetch downloads it anew
     rows += _sample_rows(run, {(row["kind"], row["asset_id"]) for row in rows})
     rows = without_duplicates(rows)
     _report(run, rows, missing)
