@@ -17,7 +17,7 @@ from systems.image_layers.diffdecompose.backbone import Backbone, Layer
 from systems.parts.grids import grid, on_checker
 from systems.parts.run import Strict
 from systems.parts.step_batches import step_generator
-from systems.parts.tensors import to_uint8
+from systems.parts.tensors import to_numpy, to_uint8
 
 LAYERS: tuple[Layer, ...] = ("z", "x", "y")
 
