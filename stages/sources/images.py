@@ -112,6 +112,8 @@ def _rows(run: Run[Params], source: str, pictures: Sequence[Picture], package: s
             print(f"{source}: {picture.origin} is left out: {error}", file=sys.stderr)
             return None
 
+    if not pictures:
+        return []
     with ThreadPoolExecutor(run.workers) as pool:
         rows = run.track(pool.map(row, pictures), source, total=len(pictures))
         return [found for found in rows if found is not None]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -22,12 +23,20 @@ SMALLEST = 64  # pixels a side; ST-LPIPS's trunk needs that many to have somethi
 FEATURES = 1280
 
 
-def load_weights(module: nn.Module, folder: Path, name: str) -> None:
-    """Fill `module` from `folder`/`name`.safetensors; raises `FileNotFoundError` if it was not fetched."""
-    path = folder / f"{name}.safetensors"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no weights; run `python -m stages fetch weights`")
-    module.load_state_dict(load_file(path))
+class Pretrained(nn.Module):
+    """A frozen network whose weights stand in a folder as `<NAME>.safetensors`."""
+
+    NAME: str
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The network with the weights in `folder`; raises `FileNotFoundError` if they are not there."""
+        path = folder / f"{cls.NAME}.safetensors"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no weights; run `python -m stages fetch weights`")
+        network = cls()
+        network.load_state_dict(load_file(path))
+        return network.eval().requires_grad_(requires_grad=False)
 
 
 class BlurPool(nn.Module):
@@ -99,8 +108,10 @@ class Scaling(nn.Module):
         self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450])[None, :, None, None])
 
 
-class STLPIPS(nn.Module):
+class STLPIPS(Pretrained):
     """Shift-tolerant perceptual distance; 0 for equal pictures, about 0.7 for one blurred beyond recognition."""
+
+    NAME = "stlpips_alex"
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,14 +119,6 @@ class STLPIPS(nn.Module):
         self.net = AlexNetTrunk()
         for index, channels in enumerate((64, 192, 384, 256, 256)):
             self.add_module(f"lin{index}", Head(channels))
-        self.eval().requires_grad_(requires_grad=False)
-
-    @classmethod
-    def load(cls, folder: Path) -> STLPIPS:
-        """The network with the weights in `folder`; raises `FileNotFoundError` if they are not there."""
-        metric = cls()
-        load_weights(metric, folder, "stlpips_alex")
-        return metric
 
     def forward(self, a: Float[Tensor, "b 3 h w"], b: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
         """Distance of each pair of pictures in 0..1; small ones are first enlarged to 64 pixels a side."""
@@ -170,9 +173,10 @@ class InvertedResidual(nn.Module):
         return x + y if self.skips else y
 
 
-class EfficientNetLite0Features(nn.Module):
+class EfficientNetLite0Features(Pretrained):
     """The 1280 pooled features of EfficientNet-lite0, with its ImageNet classifier as `classify`."""
 
+    NAME = "efficientnet_lite0"
     # repeats, kernel, first stride, expansion, channels out
     STAGES = (
         *((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80)),
@@ -191,14 +195,6 @@ class EfficientNetLite0Features(nn.Module):
                 inner = outer
         self._conv_head, self._bn1 = nn.Conv2d(inner, FEATURES, 1, bias=False), _norm(FEATURES)
         self._fc = nn.Linear(FEATURES, 1000)
-        self.eval().requires_grad_(requires_grad=False)
-
-    @classmethod
-    def load(cls, folder: Path) -> EfficientNetLite0Features:
-        """The network with the weights in `folder`; raises `FileNotFoundError` if they are not there."""
-        network = cls()
-        load_weights(network, folder, "efficientnet_lite0")
-        return network
 
     def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1280"]:
         """Features of pictures in 0..1, which are first brought to 224 pixels a side."""

@@ -57,7 +57,7 @@ def test_same_conv_pads_as_tensorflow(size: int, kernel: int, stride: int, befor
 
 def test_untrained_distance_is_zero_on_equal_pictures_and_symmetric() -> None:
     torch.manual_seed(0)
-    metric = STLPIPS()
+    metric = STLPIPS().eval()
     a, b = torch.rand(2, 3, 24, 32), torch.rand(2, 3, 24, 32)
     assert metric(a, a).abs().max() == 0
     torch.testing.assert_close(metric(a, b), metric(b, a))
