@@ -19,12 +19,13 @@ import pytest
 from PIL import Image
 
 from stages.layout import partial
-from stages.pictures.asset import KINDS, Picture
-from stages.pictures.catalogue import COLUMNS, ROWS
+from stages.pictures.asset import KINDS, Picture, encode
+from stages.pictures.catalogue import COLUMNS, ROWS, write
 from stages.pictures.sources import SOURCES, content_sum, spread
 from stages.registries.packages import Unavailable
 from stages.run import StageRun
 from stages.sources import images
+from stages.sources.images import described
 from systems.parts.errors import UserError
 from systems.parts.run import Expectation
 
@@ -201,3 +202,20 @@ def test_validate_measures_the_stored_pictures(tmp_path: Path) -> None:
     spoilt, _ = validated(output)["pictures"]
     wrong = [a == b for a, b in zip(spoilt["listed"].to_pylist(), spoilt["measured"].to_pylist(), strict=True)]
     assert wrong.count(False) == 1
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_stored_pictures_are_lossless_even_under_zero_alpha(channels: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (17, 23, channels)).astype(np.uint8)
+    pixels[:5, :, 3:] = 0
+    stored = np.asarray(Image.open(io.BytesIO(encode(Image.fromarray(pixels)))))
+    np.testing.assert_array_equal(stored, pixels)
+
+
+def test_rows_are_written_in_the_order_of_their_ids(tmp_path: Path) -> None:
+    picture = Picture("photo", "x", "x", png(tmp_path / "x.png", half_clear()).read_bytes(), "CC0-1.0")
+    rows = [
+        {"source": "s", "package": "", "version": "", **described(f"s/{name}", picture, 64)} for name in ("b", "c", "a")
+    ]
+    write(tmp_path, rows)
+    assert pq.read_table(tmp_path / "s.parquet")["asset_id"].to_pylist() == ["s/a", "s/b", "s/c"]
