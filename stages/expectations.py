@@ -1,6 +1,6 @@
 """Great Expectations behind `Run.expect`: every expectation is tried, failing rows are named, Data Docs are written.
 
-`reports/data_docs/<table>/index.html` shows all results; `reports/data_docs/<table>-failing.csv` lists failing rows.
+`reports/data_docs/<system>/<table>/index.html` shows all results; `<table>-failing.csv` beside it lists failing rows.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ SHOWN = 5
 def expect(run: StageRun[Any], name: str, table: pa.Table, expectations: Sequence[Expectation]) -> None:
     """Try every expectation on `table`, then raise `UserError` in one line if any is violated."""
     frame = plain(table, expectations).to_pandas()
-    docs = run.reports.parent.parent / "data_docs"
+    docs = run.reports.parent.parent / "data_docs" / run.name
     results = outcomes(frame, name, expectations, docs / name)
     for page in sorted((docs / name).rglob("*.html")):
-        run.tracker.artifact(page, str(Path("data_docs") / page.parent.relative_to(docs)))
+        run.tracker.artifact(page, str("data_docs" / page.parent.relative_to(docs)))
     failing = docs / f"{name}-failing.csv"
     failing.unlink(missing_ok=True)
     violated = [(asked, got) for asked, got in zip(expectations, results, strict=True) if not got.success]

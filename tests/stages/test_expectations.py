@@ -47,7 +47,7 @@ def table(*sizes: int) -> pa.Table:
 def test_a_table_that_holds_is_counted_and_documented(run: StageRun[Strict], tmp_path: Path) -> None:
     run.expect("sizes", table(1, 2, 3), [SMALL, UNIQUE, SAME])
     assert run.metrics == {"sizes/expectations": 3, "sizes/rows": 3}
-    docs = tmp_path / "reports" / "data_docs" / "sizes"
+    docs = tmp_path / "reports" / "data_docs" / "toy" / "sizes"
     pages = "".join(page.read_text() for page in docs.rglob("*.html"))
     assert "sizes" in (docs / "index.html").read_text()
     assert SMALL.why in pages
@@ -60,8 +60,8 @@ def test_a_violation_names_expectation_reason_and_rows(run: StageRun[Strict], tm
     assert "\n" not in message
     assert "table sizes violates expect_column_values_to_be_between(column='size', max_value=5)" in message
     assert "large ones do not fit; 2 of 4 rows, first by id: b, d; 1 other" in message
-    assert str(tmp_path / "reports" / "data_docs" / "sizes-failing.csv") in message
-    assert str(tmp_path / "reports" / "data_docs" / "sizes" / "index.html") in message
+    assert str(tmp_path / "reports" / "data_docs" / "toy" / "sizes-failing.csv") in message
+    assert str(tmp_path / "reports" / "data_docs" / "toy" / "sizes" / "index.html") in message
     assert run.metrics == {}
 
 
@@ -69,7 +69,7 @@ def test_every_failing_row_of_every_expectation_is_in_the_csv(run: StageRun[Stri
     rows = pa.table({"asset_id": ["a", "b", "b"], "id": ["x", "x", "z"], "size": [9, 1, 8], "twin": [9, 2, 8]})
     with pytest.raises(UserError):
         run.expect("sizes", rows, [SMALL, UNIQUE, SAME, COLUMNS])
-    with (tmp_path / "reports" / "data_docs" / "sizes-failing.csv").open() as file:
+    with (tmp_path / "reports" / "data_docs" / "toy" / "sizes-failing.csv").open() as file:
         found = [(row["why"], row["asset_id"], row["id"]) for row in csv.DictReader(file)]
     assert found == [
         (SMALL.why, "a", "x"),
@@ -85,7 +85,7 @@ def test_a_later_success_leaves_no_failing_rows(run: StageRun[Strict], tmp_path:
     with pytest.raises(UserError):
         run.expect("sizes", table(9), [SMALL])
     run.expect("sizes", table(1), [SMALL])
-    assert not (tmp_path / "reports" / "data_docs" / "sizes-failing.csv").exists()
+    assert not (tmp_path / "reports" / "data_docs" / "toy" / "sizes-failing.csv").exists()
 
 
 def test_a_missing_column_is_a_violation(run: StageRun[Strict]) -> None:

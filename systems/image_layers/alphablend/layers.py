@@ -129,10 +129,10 @@ def lettering(word: str, side: int) -> np.ndarray:
     """A word in white, alpha 1 inside the letters, cut to its size."""
     scale = max(side, 64) / 64
     (width, height), base = cv2.getTextSize(word, cv2.FONT_HERSHEY_DUPLEX, scale, round(2 * scale))
-    canvas = np.zeros((height + base + 4, width + 4), np.float32)
+    canvas = np.zeros((height + base + 4, width + 4), np.uint8)
     origin = (2, height + 1)
-    cv2.putText(canvas, word, origin, cv2.FONT_HERSHEY_DUPLEX, scale, 1.0, round(2 * scale), cv2.LINE_AA)
-    return np.dstack((np.ones((*canvas.shape, 3), np.float32), canvas))
+    cv2.putText(canvas, word, origin, cv2.FONT_HERSHEY_DUPLEX, scale, 255, round(2 * scale), cv2.LINE_AA)
+    return np.dstack((np.ones((*canvas.shape, 3), np.float32), canvas.astype(np.float32) / 255))
 
 
 def glassware(assets: Assets, rng: np.random.Generator, side: int, _: float) -> Foreground:
