@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,7 @@ from pydantic import Field
 
 from systems.image_layers.alphablend.assets import Assets, Split, load, used
 from systems.image_layers.alphablend.layers import SUBTASKS, Foreground, background
+from systems.image_layers.alphablend.table import PICTURES, SCHEMA
 from systems.parts.blend import blend, reblend_error
 from systems.parts.errors import UserError
 from systems.parts.grids import grid, on_checker
@@ -113,37 +115,16 @@ def write_shard(params: Params, sources: Path, output: Path, shard: Shard) -> tu
     """Write one shard; the assets it uses and its largest re-blend error, in 1/255."""
     assets = _assets(sources, shard.split, params.test_share, ASSET_SIDE * params.side)
     rows = [sample(params, assets, shard, shard.first + place) for place in range(shard.rows)]
-    columns: dict[str, pa.Array] = {}
-    for name in ("fg", "bg", "comp"):
-        pictures = [row.pop(name) for row in rows]
-        columns[name] = image_column(pictures, [f"{row['id']}.webp" for row in rows])
-        columns[f"sha256_{name}"] = pa.array([digest(picture) for picture in pictures])
-    table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    for name, column in columns.items():
-        table = table.append_column(name, column)
-    write_table(table.drop_columns(["error"]), output / f"{shard.split}-{shard.number:05d}.parquet")
+    columns: dict[str, Any] = {name: [row.get(name) for row in rows] for name in SCHEMA.names}
+    for name in PICTURES:
+        columns[f"sha256_{name}"] = [digest(picture) for picture in columns[name]]
+        columns[name] = image_column(columns[name], [f"{row['id']}.webp" for row in rows])
+    write_table(pa.table(columns, schema=SCHEMA), output / f"{shard.split}-{shard.number:05d}.parquet")
     names = {name for row in rows for name in [*row["fg_assets"], row["bg_asset"]]}
     return names, max(row["error"] for row in rows)
 
 
-SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("subtask", pa.string()),
-        ("tau", pa.string()),
-        ("params", pa.string()),
-        ("seed", pa.int64()),
-        ("fg_assets", pa.list_(pa.string())),
-        ("bg_asset", pa.string()),
-        ("fg_phrase", pa.string()),
-        ("bg_phrase", pa.string()),
-        ("prompt", pa.string()),
-        ("error", pa.float64()),
-    ]
-)
-
-
-def sample(params: Params, assets: Assets, shard: Shard, place: int) -> dict[str, object]:
+def sample(params: Params, assets: Assets, shard: Shard, place: int) -> dict[str, Any]:
     """One triplet and its row; the composite is blended from the layers as they are stored, in 8 bits."""
     key = [params.seed, SPLITS.index(shard.split), list(SUBTASKS).index(shard.subtask), place]
     rng = np.random.default_rng(key)
@@ -196,7 +177,7 @@ def contact_sheet(
     rows = []
     for subtask in subtasks:
         table = pq.read_table(sorted(folder.glob(f"{split}-*.parquet")), filters=[("subtask", "=", subtask)])
-        for name in ("fg", "bg", "comp"):
+        for name in PICTURES:
             contents = table.slice(0, columns).column(name).combine_chunks().field("bytes").to_pylist()
             rows.append(on_checker(np.stack([decode(content) for content in contents])))
     return grid(rows)
