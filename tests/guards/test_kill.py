@@ -26,14 +26,16 @@ def weights(folder: Path) -> dict[str, bytes]:
 
 
 def checkpoints(project: Path) -> int:
-    return sum(1 for _ in (project / ".work").rglob("*.ckpt"))
+    return sum(1 for _ in (project / ".work" / "runs").rglob("*.ckpt"))
 
 
 def killed_at_a_new_checkpoint(project: Path, command: tuple[str, ...]) -> bool:
     """Start `command` and kill it and its children, without a chance to clean up, once one more checkpoint stands."""
     before = checkpoints(project)
     with (project / "killed.log").open("a") as log:
-        process = subprocess.Popen(command, cwd=project, env=environment(), stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command, cwd=project, env=environment(), stderr=log, stdout=log, start_new_session=True
+        )
     while process.poll() is None and checkpoints(project) == before:
         time.sleep(0.01)
     if process.poll() is not None:
