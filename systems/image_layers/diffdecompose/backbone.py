@@ -38,6 +38,9 @@ class Backbone(Protocol):
     def condition(self, prompts: Sequence[str], subtasks: Sequence[str]) -> Any:
         """Whatever the transformer's text stream takes for a batch of samples."""
 
+    def sigmas(self, steps: int, tokens: int) -> list[float]:
+        """Noise levels from 1 down to 0 for `steps` Euler steps; `tokens` counts z's, x's and y's together."""
+
     def predict(
         self,
         tokens: Float[Tensor, "b m d"],

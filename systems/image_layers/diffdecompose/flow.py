@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -30,11 +31,6 @@ def logit_normal_sigma(count: int, generator: torch.Generator) -> Float[Tensor, 
 def uniform_sigma(count: int, generator: torch.Generator, values: int = 1000) -> Float[Tensor, " b"]:
     """Noise levels uniform over the scheduler's `values` steps: 1/values .. 1."""
     return (torch.randint(values, (count,), generator=generator) + 1) / values
-
-
-def linear_sigmas(steps: int) -> list[float]:
-    """Evenly spaced noise levels from 1 down to 0."""
-    return [1 - step / steps for step in range(steps + 1)]
 
 
 def draw_targets(generator: torch.Generator) -> tuple[Layer, ...]:
@@ -95,7 +91,7 @@ def sample(
     ids = sequence_ids(backbone, ("z", *targets), z.shape[1])
     count = z.shape[1]
     tokens = torch.cat((z, noise), dim=1)
-    for now, after in zip(sigmas, sigmas[1:], strict=False):
+    for now, after in pairwise(sigmas):
         level = torch.full((z.shape[0],), now, dtype=z.dtype, device=z.device)
         tokens = tokens + (after - now) * velocity(backbone, tokens, ids, condition, level)
         tokens[:, :count] = z

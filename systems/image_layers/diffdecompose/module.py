@@ -57,7 +57,7 @@ class Decomposer(nn.Module):
             self.backbone,
             z,
             targets,
-            flow.linear_sigmas(1 if self.regression else steps),
+            [1.0, 0.0] if self.regression else self.backbone.sigmas(steps, z.shape[1] * (1 + len(targets))),
             self.backbone.condition(prompts, subtasks),
             noise,
         )

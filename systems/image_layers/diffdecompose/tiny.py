@@ -10,14 +10,13 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from systems.image_layers.diffdecompose import positions
+from systems.image_layers.diffdecompose import packing, positions
 from systems.image_layers.diffdecompose.backbone import Layer, Prediction
 from systems.parts.conv_vae import ConvVAE
 from systems.parts.dit import DiT
 from systems.parts.errors import UserError
 from systems.parts.run import Strict
 
-PACK = 2
 SUBTASKS = ("any", "flare", "occlusion", "watermark", "glassware", "cells", "xray")
 """Rows of the learned table that stands in for text; `any` serves pictures whose blend nobody named."""
 
@@ -49,7 +48,7 @@ class TinyBackbone(nn.Module):
         self.params = params
         self.prediction: Literal["x0", "velocity"] = params.prediction
         self.vae = ConvVAE(4, params.vae_width, params.latents)
-        channels = PACK * PACK * params.latents
+        channels = packing.PACK**2 * params.latents
         self.dit = DiT(channels, params.width, params.depth, params.heads, params.head_parts(), base=10.0)
         self.text = nn.Embedding(len(SUBTASKS), params.width)
 
@@ -65,20 +64,23 @@ class TinyBackbone(nn.Module):
 
     def pack(self, latents: Float[Tensor, "b c lh lw"]) -> Float[Tensor, "b n d"]:
         """2 x 2 latent cells to one token, row by row."""
-        return nn.functional.pixel_unshuffle(latents, PACK).flatten(2).transpose(1, 2)
+        return packing.pack(latents)
 
     def unpack(self, tokens: Float[Tensor, "b n d"], lh: int, lw: int) -> Float[Tensor, "b c lh lw"]:
         """The inverse of `pack`."""
-        cells = tokens.transpose(1, 2).unflatten(2, (lh // PACK, lw // PACK))
-        return nn.functional.pixel_shuffle(cells, PACK)
+        return packing.unpack(tokens, lh, lw)
 
     def position_ids(self, layer: Layer, lh: int, lw: int) -> Float[Tensor, "n 3"]:
         """(layer, row, column) of a layer's tokens."""
-        return positions.position_ids(layer, lh // PACK, lw // PACK, self.params.position)
+        return positions.position_ids(layer, lh // packing.PACK, lw // packing.PACK, self.params.position)
 
-    def condition(self, prompts: Sequence[str], subtasks: Sequence[str]) -> Int[Tensor, " b"]:
+    def condition(self, prompts: Sequence[str], subtasks: Sequence[str]) -> Int[Tensor, " b"]:  # noqa: ARG002
         """Row of the learned table for each sample; the prompts are the large backbone's."""
         return torch.tensor([SUBTASKS.index(subtask) for subtask in subtasks], device=self.text.weight.device)
+
+    def sigmas(self, steps: int, tokens: int) -> list[float]:  # noqa: ARG002 - the large backbone shifts by it
+        """Evenly spaced noise levels from 1 down to 0."""
+        return [1 - step / steps for step in range(steps + 1)]
 
     def predict(
         self,
