@@ -22,6 +22,7 @@ ELSEWHERE = {
     "make lint": "CI runs it before the tests",
     "make types": "CI runs it before the tests",
     "make dashboard": "a server that runs until it is stopped",
+    "python -m flows.reproduce --scale small": "the small scale; CI runs the same stages by `make smoke`",
     "python -m flows.dashboard": "a server that runs until it is stopped",
     "source .venv/bin/activate": "the environment these tests run in",
     ".venv/bin/pre-commit install": "writes to the repository's hooks; the configuration is checked below",
