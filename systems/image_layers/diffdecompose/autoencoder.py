@@ -1,4 +1,4 @@
-"""Part B of the card: an RGB autoencoder, widened to RGBA and trained on composites over random backgrounds (AlphaVAE)."""
+"""Part B of the card (AlphaVAE): an RGB autoencoder, widened to RGBA, trained on composites over random backgrounds."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def new_backbone(tiny: TinyParams, autoencoder: ConvVAE, position: Position) -> 
 
 
 def rebuild(tiny: TinyParams, autoencoder: ConvVAE, variant: SavedVariant, folder: Path) -> Decomposer:
-    """A decomposer as `variant` says: fresh, or with the weights it starts from, and with adapters where it has some."""
+    """A decomposer as `variant` says: fresh or with the weights it starts from, with adapters where it has some."""
     decomposer = Decomposer(new_backbone(tiny, autoencoder, variant.position), variant.regression)
     if variant.start:
         load_transformer(decomposer, folder / f"{variant.start}.safetensors")
