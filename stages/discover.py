@@ -51,16 +51,22 @@ def _tracks() -> Iterator[tuple[str, str]]:
     yield SOURCES, "sources"
 
 
-def function(stage: str, name: str) -> tuple[Found, Callable[[Any], None], type[Strict]]:
-    """The function of `stage` in system `name` and the class of its parameters, read from `run: Run[Params]`."""
+def system(name: str) -> Found:
+    """The system of a name, or one line with the names there are."""
     systems = walk()
     if name not in systems:
         raise UserError(f"system '{name}' is unknown; there are {', '.join(sorted(systems))}")
-    module = importlib.import_module(systems[name].module_for(stage))
+    return systems[name]
+
+
+def function(stage: str, name: str) -> tuple[Found, Callable[[Any], None], type[Strict]]:
+    """The function of `stage` in system `name` and the class of its parameters, read from `run: Run[Params]`."""
+    found = system(name)
+    module = importlib.import_module(found.module_for(stage))
     call = getattr(module, stage, None)
     if not callable(call):
         raise UserError(f"system '{name}' has no stage '{stage}'")
-    return systems[name], call, params_class(call, module)
+    return found, call, params_class(call, module)
 
 
 def params_class(call: Callable[[Any], None], module: ModuleType) -> type[Strict]:

@@ -15,12 +15,15 @@ from torch import Tensor
 
 from systems.image_layers.diffdecompose import storage
 from systems.image_layers.diffdecompose.module import Decomposer
+from systems.image_layers.diffdecompose.pictures import decompose_image, predict
 from systems.parts.grids import grid, on_checker
 from systems.parts.pictures import image_column, write_table
 from systems.parts.run import Run, Strict
 from systems.parts.step_batches import step_generator
 from systems.parts.tensors import to_numpy, to_uint8
 from systems.parts.triplets import Triplets, read_triplets
+
+__all__ = ["decompose", "decompose_image", "predict"]
 
 BATCH = 64
 SHOWN = 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, computed_field
 from safetensors.torch import load_file, save_file
 
 from systems.image_layers.diffdecompose.module import Decomposer
@@ -37,6 +37,18 @@ class Saved(Strict):
     tiny: TinyParams
     variants: dict[str, SavedVariant]
     best: str
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """Batch of composites that `decompose.predict` takes: any number of RGBA pictures, channels last."""
+        return None, self.size, self.size, 4
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def output_shape(self) -> tuple[int | None, ...]:
+        """Batch that `decompose.predict` gives: foreground RGBA and background RGBA, channels last."""
+        return None, self.size, self.size, 8
 
 
 def new_backbone(tiny: TinyParams, autoencoder: ConvVAE, position: Position) -> TinyBackbone:
@@ -96,8 +108,9 @@ def read_saved(folder: Path) -> Saved:
     if not path.is_file():
         raise UserError(f"model {folder}: no model.json; train it first or name another folder")
     try:
-        return Saved.model_validate_json(path.read_text())
-    except ValueError as error:
+        described = json.loads(path.read_text())
+        return Saved.model_validate({key: described[key] for key in Saved.model_fields})
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"model {path}: not a diffdecompose model ({str(error).splitlines()[0]})") from error
 
 
