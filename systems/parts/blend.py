@@ -12,48 +12,56 @@ import numpy as np
 from jaxtyping import Float
 
 from systems.parts.errors import UserError
+from systems.parts.pictures import alpha_of, colour_of, thrice, unit
 
 Picture = Float[np.ndarray, "h w 3"]
-Alpha = Float[np.ndarray, "h w 1"]
+Alpha = Float[np.ndarray, "h w 3"]  # repeated in every channel
 
 GLASS_SIDE = 64
 """Picture side, px, for which the displacement `k` of glass is given."""
 
+FLAT = 1e-6
+"""Steepness below which an alpha has no edge: such glass neither bends nor shines."""
+
 
 def over(F: Picture, a: Alpha, B: Picture, _: Mapping[str, float]) -> Picture:
     """z = aF + (1-a)B."""
-    return a * F + (1 - a) * B
+    z: Picture = a * F + (1 - a) * B
+    return z
 
 
 def screen(F: Picture, a: Alpha, B: Picture, _: Mapping[str, float]) -> Picture:
     """z = 1 - (1-aF)(1-B), written so that aF = 0 gives B exactly."""
     light = a * F
-    return B + light - light * B
+    z: Picture = B + light - light * B
+    return z
 
 
 def additive(F: Picture, a: Alpha, B: Picture, _: Mapping[str, float]) -> Picture:
     """z = clip(B + aF)."""
-    return np.minimum(B + a * F, 1)
+    z: Picture = np.minimum(B + a * F, 1)
+    return z
 
 
 def multiply(F: Picture, a: Alpha, B: Picture, _: Mapping[str, float]) -> Picture:
     """z = (1-a)B + aFB, written so that F = 1 gives B exactly."""
-    return B - a * (1 - F) * B
+    z: Picture = B - a * (1 - F) * B
+    return z
 
 
 def glass(F: Picture, a: Alpha, B: Picture, params: Mapping[str, float]) -> Picture:
     """z = (1-a)W(B) + a(F W(B)) + sH: W warps B by k grad a, H is the highlight map |grad a|, `s` its strength."""
     alpha = a[..., 0]
     slope_x, slope_y = (cv2.Sobel(alpha, cv2.CV_32F, dx, 1 - dx, ksize=3) for dx in (1, 0))
-    steepness = np.hypot(slope_x, slope_y)
-    peak = max(float(steepness.max()), np.finfo(np.float32).tiny)
-    reach = params["k"] * alpha.shape[1] / GLASS_SIDE / peak
-    rows, columns = np.indices(alpha.shape, dtype=np.float32)
-    warped = cv2.remap(
-        B, columns + reach * slope_x, rows + reach * slope_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-    )
-    highlight = (steepness / peak)[..., None]
-    return np.minimum((1 - a) * warped + a * F * warped + params["s"] * highlight, 1)
+    steepness = cv2.magnitude(slope_x, slope_y)
+    peak = np.float32(max(steepness.max(), FLAT))
+    reach = np.float32(params["k"] * alpha.shape[1] / GLASS_SIDE) / peak
+    rows, columns = (np.arange(length, dtype=np.float32) for length in alpha.shape)
+    x, y = columns + reach * slope_x, rows[:, None] + reach * slope_y
+    warped = cv2.remap(B, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    highlight = thrice(steepness * np.float32(params["s"] / peak))
+    z: Picture = np.minimum(warped - a * (1 - F) * warped + highlight, 1)
+    return z
 
 
 BLENDS: Mapping[str, Callable[[Picture, Alpha, Picture, Mapping[str, float]], Picture]] = {
@@ -69,18 +77,21 @@ def blend(tau: str, fg: Float[np.ndarray, "h w 4"], bg: Picture, params: Mapping
     """Composite of a foreground (straight alpha) and a background by blend `tau`, everything float32 in 0..1."""
     if tau not in BLENDS:
         raise UserError(f"parameter tau = {tau!r}: one of {', '.join(BLENDS)} is wanted")
+    if fg.shape[2] != 4:
+        raise UserError(f"parameter fg: {fg.shape[2]} channels; 4 are wanted, RGBA")
     if fg.shape[:2] != bg.shape[:2]:
         raise UserError(f"parameter bg: {_size(bg)} px, the foreground fg is {_size(fg)} px; equal sizes are wanted")
-    if not fg[..., 3].any():
+    alpha = alpha_of(fg)
+    if not cv2.countNonZero(alpha):
         raise UserError("parameter fg: alpha is zero everywhere; a visible foreground is wanted")
-    return BLENDS[tau](fg[..., :3], fg[..., 3:], bg, params)
+    return BLENDS[tau](colour_of(fg), thrice(alpha), bg, params)
 
 
 def reblend_error(tau: str, fg: np.ndarray, bg: np.ndarray, comp: np.ndarray, params: Mapping[str, float]) -> float:
     """Largest difference, in steps of 1/255, between a stored composite and the blend of the stored layers (uint8)."""
     if comp.shape[:2] != fg.shape[:2]:
         raise UserError(f"parameter comp: {_size(comp)} px, the layers are {_size(fg)} px; equal sizes are wanted")
-    again = blend(tau, fg.astype(np.float32) / 255, bg.astype(np.float32) / 255, params)
+    again = blend(tau, unit(fg), unit(bg), params)
     return float(np.abs(again * 255 - comp).max())
 
 

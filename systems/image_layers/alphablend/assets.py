@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from jaxtyping import Float
+from jaxtyping import UInt8
 
 from systems.parts.errors import UserError
-from systems.parts.pictures import decode, resize
+from systems.parts.pictures import decode, quantise, resize, unit
 
 Split = Literal["train", "test"]
 NEEDED = {"cutout": 4, "photo": 4, "mark": 1, "light": 1}
@@ -24,12 +24,12 @@ NEEDED = {"cutout": 4, "photo": 4, "mark": 1, "light": 1}
 
 @dataclass(frozen=True)
 class Asset:
-    """One picture: float32 0..1, RGB or straight-alpha RGBA."""
+    """One picture: RGB or straight-alpha RGBA."""
 
     name: str
     kind: str
     phrase: str
-    picture: Float[np.ndarray, "h w c"]
+    picture: UInt8[np.ndarray, "h w c"]
 
 
 def split_of(names: Sequence[str], test_share: float) -> dict[str, Split]:
@@ -75,15 +75,15 @@ def _read(folder: Path, split: Split, test_share: float, side: int) -> Iterator[
             continue
         for row in pq.read_table(path, columns=["asset_id", "kind", "phrase", "image"]).to_pylist():
             if splits[row["asset_id"]] == split:
-                picture = decode(row["image"]["bytes"]).astype(np.float32) / 255
-                yield Asset(row["asset_id"], row["kind"], row["phrase"], _shrink(picture, side))
+                picture = _shrink(decode(row["image"]["bytes"]), side)
+                yield Asset(row["asset_id"], row["kind"], row["phrase"], picture)
 
 
-def _shrink(picture: Float[np.ndarray, "h w c"], side: int) -> Float[np.ndarray, "h w c"]:
+def _shrink(picture: UInt8[np.ndarray, "h w c"], side: int) -> UInt8[np.ndarray, "h w c"]:
     scale = side / max(picture.shape[:2])
     if scale >= 1:
         return picture
-    return resize(picture, *(max(1, round(length * scale)) for length in picture.shape[:2]))
+    return quantise(resize(unit(picture), *(max(1, round(length * scale)) for length in picture.shape[:2])))
 
 
 def used(folder: Path, names: set[str]) -> pa.Table:

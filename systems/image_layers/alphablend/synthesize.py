@@ -14,24 +14,31 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from pydantic import Field
 
 from systems.image_layers.alphablend.assets import Assets, Split, load, used
 from systems.image_layers.alphablend.layers import SUBTASKS, Foreground, background
 from systems.image_layers.alphablend.table import PICTURES, SCHEMA
-from systems.parts.blend import blend, reblend_error
+from systems.parts.blend import blend
 from systems.parts.errors import UserError
 from systems.parts.grids import grid, on_checker
-from systems.parts.pictures import decode, digest, image_column, quantise, write_table
+from systems.parts.pictures import Codec, alpha_of, decode, digest, image_column, quantise, unit, write_table
 from systems.parts.run import Run, Strict
 
 SPLITS: tuple[Split, ...] = ("train", "test")
 ASSET_SIDE = 4
 """Assets are kept at this many times the side of the samples, so that crops stay sharp."""
+
+ATTEMPTS = 100
+"""Foreground and background are drawn again while they hide each other, at most so often."""
+
+LEAST_SHOWN = 0.01
+"""Least share of the pixels in which a foreground and its effect can be seen."""
 
 WORDS_OF = {
     "over": "alpha blending",
@@ -52,6 +59,7 @@ class Params(Strict):
     test: int = Field(default=64, gt=0, description="held-out triplets a sub-task")
     shard: int = Field(default=500, gt=0, description="triplets a shard")
     subtasks: tuple[str, ...] = Field(default=tuple(SUBTASKS), min_length=1)
+    codec: Codec = Field(default="webp", description="webp is small; tiff is fast and twice the size")
     test_share: float = Field(default=0.2, gt=0, lt=1, description="share of the assets held out for the test split")
     additive_share: float = Field(
         default=0.25, ge=0, le=1, description="share of the flares that are added, not screened"
@@ -77,13 +85,13 @@ def synthesize(run: Run[Params]) -> None:
     if run.workers == 1:
         results = list(run.track(map(work, plan), "synthesize", len(plan)))
     else:
-        with ProcessPoolExecutor(run.workers, multiprocessing.get_context("spawn")) as pool:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(run.workers, spawn, cv2.setNumThreads, (1,)) as pool:
             results = list(run.track(pool.map(work, plan), "synthesize", len(plan)))
-    names = set().union(*(found for found, _ in results))
+    names = set().union(*results)
     pq.write_table(used(run.inputs["sources"], names), run.output / "assets.parquet")
     run.metric("samples", sum(shard.rows for shard in plan))
     run.metric("assets", len(names))
-    run.metric("largest re-blend error (1/255)", max(error for _, error in results))
     for split in SPLITS:
         run.figure(f"{split}-samples", contact_sheet(run.output, split, run.params.subtasks))
 
@@ -111,27 +119,33 @@ def _assets(folder: Path, split: Split, test_share: float, side: int) -> Assets:
     return load(folder, split, test_share, side)
 
 
-def write_shard(params: Params, sources: Path, output: Path, shard: Shard) -> tuple[set[str], float]:
-    """Write one shard; the assets it uses and its largest re-blend error, in 1/255."""
+def write_shard(params: Params, sources: Path, output: Path, shard: Shard) -> set[str]:
+    """Write one shard; returns the assets it uses."""
     assets = _assets(sources, shard.split, params.test_share, ASSET_SIDE * params.side)
     rows = [sample(params, assets, shard, shard.first + place) for place in range(shard.rows)]
     columns: dict[str, Any] = {name: [row.get(name) for row in rows] for name in SCHEMA.names}
     for name in PICTURES:
         columns[f"sha256_{name}"] = [digest(picture) for picture in columns[name]]
-        columns[name] = image_column(columns[name], [f"{row['id']}.webp" for row in rows])
+        columns[name] = image_column(columns[name], [f"{row['id']}.{params.codec}" for row in rows], params.codec)
     write_table(pa.table(columns, schema=SCHEMA), output / f"{shard.split}-{shard.number:05d}.parquet")
-    names = {name for row in rows for name in [*row["fg_assets"], row["bg_asset"]]}
-    return names, max(row["error"] for row in rows)
+    return {name for row in rows for name in [*row["fg_assets"], row["bg_asset"]]}
 
 
 def sample(params: Params, assets: Assets, shard: Shard, place: int) -> dict[str, Any]:
     """One triplet and its row; the composite is blended from the layers as they are stored, in 8 bits."""
     key = [params.seed, SPLITS.index(shard.split), list(SUBTASKS).index(shard.subtask), place]
     rng = np.random.default_rng(key)
-    bg, bg_asset, bg_phrase = background(assets, rng, params.side)
-    made = visible(assets, rng, shard.subtask, params)
-    fg, bg = quantise(made.picture), quantise(bg)
-    comp = quantise(blend(made.tau, _unit(fg), _unit(bg), made.params))
+    for _ in range(ATTEMPTS):
+        bg, bg_asset, bg_phrase = background(assets, rng, params.side)
+        made = SUBTASKS[shard.subtask](assets, rng, params.side, params.additive_share)
+        fg = quantise(made.picture)
+        if share(alpha_of(fg) > 12) < LEAST_SHOWN:
+            continue
+        comp = quantise(blend(made.tau, unit(fg), unit(bg), made.params))
+        if share(cv2.absdiff(comp, bg) > 2) >= LEAST_SHOWN:
+            break
+    else:
+        raise UserError(f"sources: {ATTEMPTS} foregrounds for {shard.subtask} could not be seen, as {made.assets}")
     return {
         "id": f"{shard.subtask}-{shard.split}-{place:06d}",
         "subtask": shard.subtask,
@@ -143,19 +157,15 @@ def sample(params: Params, assets: Assets, shard: Shard, place: int) -> dict[str
         "fg_phrase": made.phrase,
         "bg_phrase": bg_phrase,
         "prompt": prompt(made, bg_phrase),
-        "error": reblend_error(made.tau, fg, bg, comp, made.params),
         "fg": fg,
         "bg": bg,
         "comp": comp,
     }
 
 
-def visible(assets: Assets, rng: np.random.Generator, subtask: str, params: Params) -> Foreground:
-    """A foreground that can be seen: drawn again while less than one pixel in a hundred shows."""
-    while True:
-        made = SUBTASKS[subtask](assets, rng, params.side, params.additive_share)
-        if (made.picture[..., 3] > 0.05).mean() >= 0.01:
-            return made
+def share(mask: Bool[np.ndarray, ...]) -> float:
+    """Share of a mask that is true, 0..1."""
+    return np.count_nonzero(mask) / mask.size
 
 
 def prompt(made: Foreground, bg_phrase: str) -> str:
@@ -164,10 +174,6 @@ def prompt(made: Foreground, bg_phrase: str) -> str:
         f"[1] the foreground, {made.phrase}; [2] the background, {bg_phrase}; "
         f"[3] the foreground over the background, by {WORDS_OF[made.tau]}"
     )
-
-
-def _unit(picture: UInt8[np.ndarray, "h w c"]) -> np.ndarray:
-    return picture.astype(np.float32) / 255
 
 
 def contact_sheet(
