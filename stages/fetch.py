@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from stages.execute import command, only_name, perform
 from stages.layout import Layout
 
-LAYOUT = Layout("fetch", output="data/sources/{name}", reports=True)
+LAYOUT = Layout("fetch", inputs={"samples": "data/samples"}, output="data/sources/{name}", reports=True)
 
 
 def main(arguments: Sequence[str]) -> None:
