@@ -1,0 +1,88 @@
+"""What the Lightning loop costs: the same training steps by `Run.fit` and by a plain PyTorch loop, in one run.
+
+    python benchmarks/lightning_loop.py
+
+Prints milliseconds a step of both, medians of several rounds that take turns, and writes
+`reports/benchmarks/lightning_loop.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from stages.run import StageRun
+from stages.training import fit
+from systems.image_layers.diffdecompose.module import Decomposer, InContextDecomposition, Optimisation
+from systems.image_layers.diffdecompose.tiny import TinyBackbone, TinyParams
+from systems.parts.run import Strict, Training
+from systems.parts.step_batches import StepBatches
+
+STEPS, BATCH, ROUNDS, SAMPLES = 150, 32, 5, 256
+TOKENS, CHANNELS = 16, 64
+RESULT = Path("reports/benchmarks/lightning_loop.json")
+
+
+def make() -> tuple[InContextDecomposition, StepBatches]:
+    """The default network on random tokens of the default size."""
+    torch.manual_seed(0)
+    decomposer = Decomposer(TinyBackbone(TinyParams(latents=16)), regression=False)
+    decomposer.backbone.vae.requires_grad_(False)
+    names = ["any"] * SAMPLES
+    module = InContextDecomposition(decomposer, Optimisation(lr=1e-3), STEPS, 0, names, names, {})
+    tokens = {layer: torch.randn(SAMPLES, TOKENS, CHANNELS) for layer in ("z", "x", "y")}
+    return module, StepBatches({**tokens, "row": torch.arange(SAMPLES)}, BATCH, STEPS, 0)
+
+
+def by_lightning() -> float:
+    """Milliseconds a step through the stage's trainer, with its logger, checkpoint and progress bar."""
+    module, batches = make()
+    module.sample_picture = None  # type: ignore[assignment] - drawing is no part of the loop
+    training = Training(steps=STEPS, batch=BATCH, checkpoint_every=STEPS, sample_every=STEPS)
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder)
+        run = StageRun("train", "diffdecompose", Strict(), {}, here / "out", here / "reports", work=here / "work")
+        run.workers = torch.get_num_threads()
+        run.begin()
+        started = time.perf_counter()
+        fit(run, module, batches, training, "bench")
+        return 1000 * (time.perf_counter() - started) / STEPS
+
+
+def by_hand() -> float:
+    """Milliseconds a step of the shortest loop that does the same work."""
+    module, batches = make()
+    module.log = lambda *_: None  # type: ignore[method-assign,assignment]
+    configured = module.configure_optimizers()
+    optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
+    started = time.perf_counter()
+    for step, batch in enumerate(batches):
+        optimizer.zero_grad()
+        module.training_step(batch, step).backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    return 1000 * (time.perf_counter() - started) / STEPS
+
+
+def main() -> None:
+    """Take turns, print and write the medians."""
+    rounds = [(by_hand(), by_lightning()) for _ in range(ROUNDS)]
+    plain, lightning = (statistics.median(column) for column in zip(*rounds, strict=True))
+    ratio = statistics.median(b / a for a, b in rounds)
+    result = {"plain ms a step": plain, "lightning ms a step": lightning, "overhead": ratio - 1}
+    print(f"plain {plain:.1f} ms, Lightning {lightning:.1f} ms a step; overhead {100 * (ratio - 1):.1f} %")
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    RESULT.write_text(json.dumps({name: round(value, 4) for name, value in result.items()}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
