@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,9 @@ OPTIONS: Mapping[Codec, Mapping[str, Any]] = {
     "webp": {"lossless": True, "exact": True, "method": 0, "quality": 0},
     "tiff": {},
 }
+TIFF = (b"II*\0", b"MM\0*")
+"""How a TIFF begins."""
+
 TINY = 1e-6
 """Alpha below which a colour means nothing."""
 
@@ -43,12 +47,24 @@ def encode(picture: UInt8[np.ndarray, "h w c"], codec: Codec = "webp") -> bytes:
 
 def decode(content: bytes) -> UInt8[np.ndarray, "h w c"]:
     """RGB or straight-alpha RGBA of encoded bytes."""
-    if content[:4] in (b"II*\0", b"MM\0*"):  # OpenCV would multiply the colours of a TIFF by their alpha
-        return np.array(Image.open(io.BytesIO(content)))
-    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    picture = _tiff(content) if content[:4] in TIFF else _coded(content)
     if picture is None:
         raise UserError(f"picture of {len(content)} bytes: truncated or not a picture")
-    return cv2.cvtColor(picture, TO_RGB[picture.shape[2]])
+    return picture
+
+
+def _tiff(content: bytes) -> UInt8[np.ndarray, "h w c"] | None:
+    """By Pillow: OpenCV would multiply the colours by their alpha."""
+    with warnings.catch_warnings(action="ignore"):  # a broken file is refused in our own words
+        try:
+            return np.array(Image.open(io.BytesIO(content)))
+        except OSError:
+            return None
+
+
+def _coded(content: bytes) -> UInt8[np.ndarray, "h w c"] | None:
+    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
+    return None if picture is None else cv2.cvtColor(picture, TO_RGB[picture.shape[2]])
 
 
 def digest(picture: UInt8[np.ndarray, "h w c"]) -> str:

@@ -26,6 +26,18 @@ from systems.parts.run import Expectation, Run, Strict
 
 Row = Mapping[str, Any]
 
+MEASURED = pa.schema(
+    [
+        ("split", pa.string()),
+        *(field for field in SCHEMA if field.name not in PICTURES),
+        *((f"{what}_{name}", pa.string()) for name in PICTURES for what in ("size", "found")),
+        ("channels", pa.string()),
+        ("alpha", pa.float64()),
+        ("error", pa.float64()),
+    ]
+)
+"""A stored row with what its pixels show in place of the pictures; `error` in 1/255, `alpha` 0..1."""
+
 
 class Params(Strict):
     """What is validated."""
@@ -57,8 +69,9 @@ def _text(schema: pa.Schema) -> str:
 
 
 def measured(path: Path) -> pa.Table:
-    """The rows of a shard with what their pixels show in place of the pictures."""
-    return pa.Table.from_pylist([{"split": path.name.split("-")[0], **row} for row in _measure(path)])
+    """The rows of a shard as `MEASURED` says."""
+    rows = [{"split": path.name.split("-")[0], **row} for row in _measure(path)]
+    return pa.Table.from_pylist(rows, schema=MEASURED)
 
 
 def _measure(path: Path) -> Iterator[Row]:
