@@ -22,11 +22,14 @@ from systems.parts.errors import UserError
 PROJECT = Path(__file__).resolve().parents[1]
 ROOMS = ("stages", "systems")
 LINKS = Path("stages/closures")
+REPORT = "report"
+"""The one stage that belongs to no system; it imports what each says it was published with."""
 
 
 def pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Every (stage, system) that params.yaml has a block for."""
+    """Every (stage, system) that params.yaml has a block for, and the report of them all."""
     kinds = {path.stem for path in (PROJECT / "stages").glob("*.py")}
+    yield REPORT, REPORT
     for top, inner in values.items():
         if not isinstance(inner, Mapping):
             continue
@@ -37,8 +40,12 @@ def pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def modules(stage: str, name: str) -> set[Path]:
     """Source files, relative to the project, that running `stage` of `name` may import."""
-    entry = discover.walk()[name].module_for(stage)
-    waiting = {*_files("stages.__main__"), *_files(f"stages.{stage}"), *_files(entry)}
+    systems = discover.walk()
+    if stage == REPORT:
+        entries = [f"{system.module}.published" for system in systems.values()]
+    else:
+        entries = [systems[name].module_for(stage)]
+    waiting = {path for entry in ("stages.__main__", f"stages.{stage}", *entries) for path in _files(entry)}
     seen: set[Path] = set()
     while waiting:
         path = waiting.pop()

@@ -44,6 +44,8 @@ def perform(plan: layout.Layout, name: str, fit: Fit = NO_FIT, expect: Expect = 
             run.begin()
             call(run)
             run.finish(outputs)
+            if plan.stage == "train":
+                run.tracker.model(run.final, run.metrics.get("score"))
     except OSError as error:
         if error.errno not in FULL_OR_CLOSED:
             raise

@@ -88,7 +88,7 @@ class SamplePictures(Callback):
     def on_train_batch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: Any) -> None:
         """Draw at the chosen steps."""
         step = trainer.global_step
-        if step % self.every and step != trainer.max_steps or not trainer.is_global_zero:
+        if (step % self.every and step != trainer.max_steps) or not trainer.is_global_zero:
             return
         draw: Callable[[], Any] | None = getattr(module, "sample_picture", None)
         if draw is not None:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.ledger_plugin import pytest_configure
 from tests.smoke import copy, run
+
+__all__ = ["pytest_configure"]
 
 RECORDER = Path(__file__).parent / "guards" / "recorder"
 
