@@ -143,7 +143,9 @@ def write_table(table: pa.Table, path: Path, rows: int = 50) -> None:
     images = {field.name: {"_type": "Image"} for field in table.schema if field.type == IMAGE}
     note = json.dumps({"info": {"features": {**_features(table.schema), **images}}}, sort_keys=True)
     metadata = {**(table.schema.metadata or {}), b"huggingface": note.encode()}
-    pq.write_table(table.replace_schema_metadata(metadata), path, row_group_size=rows, compression="zstd")
+    plain = [name for name in table.column_names if name not in images]  # sorting out equal pictures takes time only
+    table = table.replace_schema_metadata(metadata)
+    pq.write_table(table, path, row_group_size=rows, compression="zstd", use_dictionary=plain, write_statistics=plain)
 
 
 def _features(schema: pa.Schema) -> Mapping[str, object]:

@@ -27,7 +27,7 @@ from systems.image_layers.alphablend.table import PICTURES, SCHEMA
 from systems.parts.blend import blend
 from systems.parts.errors import UserError
 from systems.parts.grids import grid, on_checker
-from systems.parts.pictures import Codec, alpha_of, decode, digest, image_column, quantise, unit, write_table
+from systems.parts.pictures import Codec, alpha_of, decode, digest, encode, quantise, unit, write_table
 from systems.parts.run import Run, Strict
 
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -122,13 +122,17 @@ def _assets(folder: Path, split: Split, test_share: float, side: int) -> Assets:
 def write_shard(params: Params, sources: Path, output: Path, shard: Shard) -> set[str]:
     """Write one shard; returns the assets it uses."""
     assets = _assets(sources, shard.split, params.test_share, ASSET_SIDE * params.side)
-    rows = [sample(params, assets, shard, shard.first + place) for place in range(shard.rows)]
-    columns: dict[str, Any] = {name: [row.get(name) for row in rows] for name in SCHEMA.names}
-    for name in PICTURES:
-        columns[f"sha256_{name}"] = [digest(picture) for picture in columns[name]]
-        columns[name] = image_column(columns[name], [f"{row['id']}.{params.codec}" for row in rows], params.codec)
-    write_table(pa.table(columns, schema=SCHEMA), output / f"{shard.split}-{shard.number:05d}.parquet")
+    rows = [stored(sample(params, assets, shard, shard.first + place), params.codec) for place in range(shard.rows)]
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    write_table(table, output / f"{shard.split}-{shard.number:05d}.parquet")
     return {name for row in rows for name in [*row["fg_assets"], row["bg_asset"]]}
+
+
+def stored(row: dict[str, Any], codec: Codec) -> dict[str, Any]:
+    """A sample as its row is written: pictures encoded at once, so that a shard of large ones fits into memory."""
+    sums = {f"sha256_{name}": digest(row[name]) for name in PICTURES}
+    pictures = {name: {"bytes": encode(row[name], codec), "path": f"{row['id']}.{codec}"} for name in PICTURES}
+    return {**row, **sums, **pictures}
 
 
 def sample(params: Params, assets: Assets, shard: Shard, place: int) -> dict[str, Any]:
