@@ -89,9 +89,22 @@ def test_an_invisible_foreground_is_found(copy: Path, tmp_path: Path) -> None:
         check(copy, tmp_path)
 
 
-def test_an_unknown_blend_is_found(copy: Path, tmp_path: Path) -> None:
-    spoil(copy, lambda rows: rows[4].update(tau="dodge"))
-    with pytest.raises(UserError, match=r"the sub-task is not blended so; 1 of 102 rows.*glassware-test-000004"):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda rows: rows[4].update(tau="dodge"),
+            r"the sub-task is not blended so; 1 of 102 rows.*glassware-test-000004",
+        ),
+        (lambda rows: rows[0].update(bg_asset="stolen"), r"without a licence.*first by asset_id: stolen;"),
+        (lambda rows: rows[2].update(prompt=""), r"prompts name the layers; 1 of 102 rows.*glassware-test-000002"),
+        (lambda rows: rows[1].update(id=rows[0]["id"]), r"an id names one sample; 2 of 102 rows"),
+        (lambda rows: rows.append({**rows[0], "id": "another"}), r"the same composite twice; 2 of 103 rows"),
+    ],
+)
+def test_a_wrong_row_is_found(copy: Path, tmp_path: Path, change: Change, message: str) -> None:
+    spoil(copy, change)
+    with pytest.raises(UserError, match=message):
         check(copy, tmp_path)
 
 
@@ -99,18 +112,6 @@ def test_an_asset_in_both_splits_is_found(copy: Path, tmp_path: Path) -> None:
     leaked = pq.read_table(copy / "train-00000.parquet")["bg_asset"][0].as_py()
     spoil(copy, lambda rows: rows[0].update(bg_asset=leaked))
     with pytest.raises(UserError, match=f"leaks .check 4.2.*first by asset_id: {leaked};"):
-        check(copy, tmp_path)
-
-
-def test_an_asset_without_licence_is_found(copy: Path, tmp_path: Path) -> None:
-    spoil(copy, lambda rows: rows[0].update(bg_asset="stolen"))
-    with pytest.raises(UserError, match=r"without a licence.*first by asset_id: stolen;"):
-        check(copy, tmp_path)
-
-
-def test_a_repeated_sample_is_found(copy: Path, tmp_path: Path) -> None:
-    spoil(copy, lambda rows: rows.append({**rows[0], "id": "another"}))
-    with pytest.raises(UserError, match="the same composite twice; 2 of 103 rows"):
         check(copy, tmp_path)
 
 
