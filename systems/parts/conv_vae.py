@@ -23,11 +23,15 @@ class Residual(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """x plus its correction."""
         hidden = self.conv1(F.silu(self.norm1(x)))
-        return x + self.conv2(F.silu(self.norm2(hidden)))
+        correction: Tensor = self.conv2(F.silu(self.norm2(hidden)))
+        return x + correction
 
 
 class ConvVAE(nn.Module):
     """Pictures in [-1, 1] to latents and back; `latents` channels at a quarter of the height and width."""
+
+    shift: Tensor
+    scale: Tensor
 
     def __init__(self, channels: int = 3, width: int = 32, latents: int = 8) -> None:
         super().__init__()

@@ -37,7 +37,7 @@ class StepBatches:
     def rows(self, step: int) -> Tensor:
         """Indices of the samples of one step: consecutive pieces of one shuffled order an epoch."""
         places = torch.arange(step * self.batch, (step + 1) * self.batch)
-        order = {int(epoch): self._order(int(epoch)) for epoch in (places // self.count).unique()}
+        order = {int(epoch): self._order(int(epoch)) for epoch in set((places // self.count).tolist())}
         return torch.stack([order[int(place) // self.count][int(place) % self.count] for place in places])
 
     def _order(self, epoch: int) -> Tensor:

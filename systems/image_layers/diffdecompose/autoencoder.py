@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from typing import TYPE_CHECKING
 
 import lightning
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional as F
 
 from systems.parts.conv_vae import ConvVAE
 from systems.parts.grids import grid, on_checker
@@ -17,6 +21,9 @@ from systems.parts.rgba_vae import kl_between, kl_to_standard, on_black_and_whit
 from systems.parts.run import Strict, Training
 from systems.parts.step_batches import step_generator
 from systems.parts.tensors import to_numpy, to_uint8
+
+if TYPE_CHECKING:
+    from systems.image_layers.diffdecompose.flux import FluxAutoencoder
 
 
 class AutoencoderParams(Strict):
@@ -51,21 +58,22 @@ def gradient_error(a: Float[Tensor, "b c h w"], b: Float[Tensor, "b c h w"]) -> 
 class Autoencoder(lightning.LightningModule):
     """Trains a `ConvVAE` in place; a three-channel one on colours, a four-channel one by the RGBA loss.
 
-    `reference` is the frozen RGB autoencoder whose posterior the RGBA one stays close to; `show` are a few pictures.
+    While its weight is positive, a frozen copy of the freshly widened network, the RGB one, is what it stays close to.
+    `show` are a few pictures.
     """
 
     def __init__(
         self,
-        vae: ConvVAE,
+        vae: ConvVAE | FluxAutoencoder,
         params: AutoencoderParams,
         steps: int,
         seed: int,
         show: UInt8[Tensor, "n c h w"],
-        reference: ConvVAE | None = None,
     ) -> None:
         super().__init__()
         self.vae, self.params, self.steps, self.seed, self.show = vae, params, steps, seed, show
-        self.reference = reference
+        keep = params.kl_reference > 0 and show.shape[1] == 4
+        self.reference = copy.deepcopy(vae).requires_grad_(False) if keep else None
 
     def training_step(self, batch: dict[str, UInt8[Tensor, "b c h w"]], _: int) -> Float[Tensor, ""]:
         """One step on pictures in 0..255."""
@@ -75,10 +83,15 @@ class Autoencoder(lightning.LightningModule):
         out = self.vae.decode(mean + (0.5 * logvar).exp() * noise)
         loss = self.reconstruction(x, out) + self.params.kl * kl_to_standard(mean, logvar)
         if self.reference is not None:
-            for opaque in on_black_and_white(x):
-                loss = loss + self.params.kl_reference * kl_between((mean, logvar), self.reference.posterior(opaque))
+            loss = loss + self.params.kl_reference * self.drift(x, self.reference)
         self.log("loss", loss)
         return loss
+
+    def drift(self, x: Float[Tensor, "b 4 h w"], reference: ConvVAE | FluxAutoencoder) -> Float[Tensor, ""]:
+        """KL of the posterior to the frozen one's, mean over composites on black and on white."""
+        opaque = [F.pad(flat, (0, 0, 0, 0, 0, 1), value=1.0) for flat in on_black_and_white(x)]
+        black, white = (kl_between(self.vae.posterior(flat), reference.posterior(flat)) for flat in opaque)
+        return (black + white) / 2
 
     @torch.no_grad()
     def sample_picture(self) -> UInt8[np.ndarray, "h w c"]:
@@ -95,7 +108,7 @@ class Autoencoder(lightning.LightningModule):
         edges = sum((gradient_error(a, b) for a, b in pairs), start=torch.zeros((), device=x.device)) / 2
         return reconstruction_loss(x, out) + self.params.gradient * edges
 
-    def configure_optimizers(self) -> dict[str, object]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW (0.5, 0.9), warm-up and cosine."""
         optimizer = torch.optim.AdamW(self.vae.parameters(), self.params.lr, betas=(0.5, 0.9), foreach=True)
         schedule = cosine_with_warmup(optimizer, self.params.warmup, self.steps)

@@ -225,8 +225,10 @@ def record_perceptual(run: Run[Params], truth: Truth, estimate: Estimate) -> Non
 @torch.no_grad()
 def frechet(network: EfficientNetLite0Features, a: Pictures, b: Pictures) -> float:
     """Distance between the feature clouds of two sets of pictures."""
-    features = [torch.cat([network(piece) for piece in unit(pictures).split(32)]).numpy() for pictures in (a, b)]
-    return frechet_distance(*features)
+    ours, truth = (
+        torch.cat([network(piece) for piece in torch.split(unit(pictures), 32)]).numpy() for pictures in (a, b)
+    )
+    return frechet_distance(ours, truth)
 
 
 def unit(pictures: Pictures) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,17 +16,16 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from jaxtyping import Float
-from pydantic import Field, field_validator
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoTokenizer, CLIPTextModel, T5EncoderModel
 
 from systems.image_layers.diffdecompose import packing, positions
 from systems.image_layers.diffdecompose.backbone import Layer, Prediction
+from systems.image_layers.diffdecompose.flux_params import FluxParams
 from systems.parts import lora
 from systems.parts.errors import UserError
 from systems.parts.rgba_vae import widen_autoencoder
-from systems.parts.run import Strict
 
 ADAPTED = (
     *(f"attn.{name}" for name in ("to_q", "to_k", "to_v", "to_out.0")),
@@ -39,26 +38,6 @@ UNNAMED = "Image 1 is a foreground with transparency, image 2 the background, im
 """The prompt of a picture whose blend nobody named, sub-task `any`."""
 
 TRAINING_GUIDANCE = 1.0
-
-
-class FluxParams(Strict):
-    """Where the large backbone's weights lie and how it is adapted."""
-
-    model: str = Field(default="black-forest-labs/FLUX.1-dev", description="folder or hub name, in diffusers' layout")
-    vae: str = Field(default="o0o0o00o0/AlphaVAE", description="RGBA autoencoder; empty: the model's own, widened")
-    vae_folder: str = Field(default="", description="folder inside `vae` that holds the autoencoder")
-    download: bool = Field(default=False, description="fetch what is missing from the hub instead of refusing to start")
-    dtype: Literal["float32", "bfloat16"] = Field(default="bfloat16", description="type of all but VAE and adapters")
-    rank: int = Field(default=128, description="rank of the adapters, and their alpha")
-    checkpointing: bool = Field(default=True, description="recompute activations in the backward pass to save memory")
-    guidance: float = Field(default=3.5, ge=0, description="guidance input when sampling; 1 in training")
-    prompt_tokens: int = Field(default=512, gt=0, description="T5 tokens a prompt is padded or cut to")
-
-    @field_validator("rank")
-    @classmethod
-    def _rank_is_positive(cls, rank: int) -> int:
-        lora.check_rank(rank)
-        return rank
 
 
 @dataclass(frozen=True)
@@ -132,7 +111,7 @@ class FluxBackbone(nn.Module):
         dtype = getattr(torch, params.dtype)
         self.transformer = _load(FluxTransformer2DModel, params, "transformer", torch_dtype=dtype, use_safetensors=True)
         self.scheduler = _load(FlowMatchEulerDiscreteScheduler, params, "scheduler")
-        self.vae = FluxAutoencoder(_load_autoencoder(params))
+        self.vae = FluxAutoencoder(load_autoencoder(params))
         self.text = TextEncoders(params)
         self.requires_grad_(False)
         lora.add(self.transformer, ADAPTED, params.rank)
@@ -201,7 +180,7 @@ class FluxBackbone(nn.Module):
         return velocity
 
 
-def _load_autoencoder(params: FluxParams) -> AutoencoderKL:
+def load_autoencoder(params: FluxParams) -> AutoencoderKL:
     """The RGBA autoencoder; one of three channels is widened."""
     source = {"field": "vae", "name": params.vae} if params.vae else {}
     folder = params.vae_folder if params.vae else "vae"

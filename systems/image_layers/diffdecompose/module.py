@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import lightning
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -18,6 +20,9 @@ from systems.parts.grids import grid, on_checker
 from systems.parts.run import Strict
 from systems.parts.step_batches import step_generator
 from systems.parts.tensors import to_numpy, to_uint8
+
+PACKED = 3
+"""Axes of packed latents: batch, token, channel."""
 
 LAYERS: tuple[Layer, ...] = ("z", "x", "y")
 
@@ -69,7 +74,7 @@ class Decomposer(nn.Module):
 
 
 class InContextDecomposition(lightning.LightningModule):
-    """Trains a `Decomposer` in place on batches of packed latents `z`, `x`, `y` [b, n, d] and `row` [b],
+    """Trains a `Decomposer` in place on batches of `z`, `x`, `y`, packed latents or RGBA pictures, and `row` [b],
 
     the sample's place in `subtasks` and `prompts`; `show` holds a few triplets to look at, uint8 [n, c, h, w].
     """
@@ -87,13 +92,14 @@ class InContextDecomposition(lightning.LightningModule):
         super().__init__()
         self.decomposer, self.optimisation, self.steps, self.seed = decomposer, optimisation, steps, seed
         self.subtasks, self.prompts, self.show = subtasks, prompts, show
+        self.strict_loading = False
 
     def training_step(self, batch: dict[str, Tensor], _: int) -> Float[Tensor, ""]:
         """Flow-matching loss of one drawn target set; a regression sees no noise and always the whole way."""
         backbone = self.decomposer.backbone
         generator = step_generator(self.seed, self.global_step)
         targets = flow.draw_targets(generator)
-        clean = {layer: batch[layer] for layer in LAYERS}
+        clean = {layer: self.tokens(batch[layer]) for layer in LAYERS}
         rows = batch["row"].tolist()
         condition = backbone.condition([self.prompts[row] for row in rows], [self.subtasks[row] for row in rows])
         count, n, d = clean["z"].shape
@@ -103,6 +109,17 @@ class InContextDecomposition(lightning.LightningModule):
         self.log("loss", loss)
         return loss
 
+    @torch.no_grad()
+    def tokens(self, given: Tensor) -> Float[Tensor, "b n d"]:
+        """Packed latents, given as they are or as RGBA pictures in 0..255."""
+        backbone = self.decomposer.backbone
+        return given if given.dim() == PACKED else backbone.pack(backbone.encode(given.float() / 255))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave out what is frozen: it is built anew, and at full scale it is large."""
+        trained = {name for name, weight in self.named_parameters() if weight.requires_grad}
+        checkpoint["state_dict"] = {name: checkpoint["state_dict"][name] for name in sorted(trained)}
+
     def levels(self, count: int, generator: torch.Generator) -> Float[Tensor, " b"]:
         """Noise levels of a batch, by the backbone's prediction."""
         if self.decomposer.regression:
@@ -110,7 +127,7 @@ class InContextDecomposition(lightning.LightningModule):
         draw = flow.logit_normal_sigma if self.decomposer.backbone.prediction == "x0" else flow.uniform_sigma
         return draw(count, generator)
 
-    def configure_optimizers(self) -> dict[str, object]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW (0.9, 0.999) over the weights that ask for gradients."""
         weights = [weight for weight in self.parameters() if weight.requires_grad]
         optimizer = torch.optim.AdamW(

@@ -71,4 +71,5 @@ def _projection(shared: Tensor) -> Tensor:
     inside, outside = basis[:, :rank], basis[:, rank:]
     generator = torch.Generator().manual_seed(PERMUTATION_SEED)
     mix, _ = torch.linalg.qr(torch.randn(outside.shape[1], rank, generator=generator, dtype=torch.float64))
-    return (inside @ (outside @ mix).T).float()
+    projection: Tensor = (inside @ (outside @ mix).T).float()
+    return projection

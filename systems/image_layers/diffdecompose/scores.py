@@ -25,8 +25,9 @@ def psnr(a: Pictures, b: Pictures) -> float:
 
 def ssim(a: Pictures, b: Pictures) -> float:
     """Structural similarity (Wang et al. 2004), Gaussian window of 11 px, mean over pictures."""
-    tensors = [torch.from_numpy(pictures).movedim(-1, 1).double() for pictures in (a, b)]
-    return float(structural_similarity_index_measure(*tensors, data_range=255.0))  # type: ignore[arg-type]
+    ours, truth = (torch.from_numpy(pictures).movedim(-1, 1).double() for pictures in (a, b))
+    value = structural_similarity_index_measure(ours, truth, data_range=255.0)
+    return float(value)  # type: ignore[arg-type]
 
 
 def colour_rmse(a: Pictures, b: Pictures) -> float:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pydantic import Field, computed_field
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
+from systems.image_layers.diffdecompose.flux_params import FluxParams
 from systems.image_layers.diffdecompose.module import Decomposer
 from systems.image_layers.diffdecompose.positions import Position
 from systems.image_layers.diffdecompose.tiny import TinyBackbone, TinyParams
@@ -15,6 +19,11 @@ from systems.parts import lora
 from systems.parts.conv_vae import ConvVAE
 from systems.parts.errors import UserError
 from systems.parts.run import Strict
+
+if TYPE_CHECKING:
+    from systems.image_layers.diffdecompose.flux import FluxAutoencoder
+
+    Autoencoder: TypeAlias = ConvVAE | FluxAutoencoder
 
 ADAPTED = ("to_qkv", "to_out", "feed_in", "feed_out")
 """Linear layers of the small transformer that get low-rank adapters: attention and feed-forward, as in the paper."""
@@ -29,12 +38,19 @@ class SavedVariant(Strict):
     rank: int | None = None
 
 
-class Saved(Strict):
+class Architecture(Strict):
+    """Which backbone, and its size or where its weights lie."""
+
+    backbone: Literal["tiny", "flux"] = Field(default="tiny", description="small networks of our own, or FLUX")
+    tiny: TinyParams = Field(default=TinyParams(), description="the small backbone")
+    flux: FluxParams = Field(default=FluxParams(), description="the large backbone")
+
+
+class Saved(Architecture):
     """model.json: everything but the weights."""
 
     system: str = "diffdecompose"
     size: int = Field(gt=0, description="height and width of the training pictures, px")
-    tiny: TinyParams
     variants: dict[str, SavedVariant]
     best: str
 
@@ -51,20 +67,33 @@ class Saved(Strict):
         return None, self.size, self.size, 8
 
 
-def new_backbone(tiny: TinyParams, autoencoder: ConvVAE, position: Position) -> TinyBackbone:
-    """A backbone with fresh transformer weights around a trained autoencoder."""
-    backbone = TinyBackbone(tiny.model_copy(update={"position": position}))
-    backbone.vae = autoencoder
-    return backbone
+def new_autoencoder(architecture: Architecture, channels: int) -> Autoencoder:
+    """A fresh small autoencoder of `channels` channels, or the large one with its weights, which has four."""
+    if architecture.backbone == "tiny":
+        return ConvVAE(channels, architecture.tiny.vae_width, architecture.tiny.latents)
+    from systems.image_layers.diffdecompose.flux import FluxAutoencoder, load_autoencoder
+
+    return FluxAutoencoder(load_autoencoder(architecture.flux))
 
 
-def rebuild(tiny: TinyParams, autoencoder: ConvVAE, variant: SavedVariant, folder: Path) -> Decomposer:
-    """A decomposer as `variant` says: fresh or with the weights it starts from, with adapters where it has some."""
-    decomposer = Decomposer(new_backbone(tiny, autoencoder, variant.position), variant.regression)
+def rebuild(architecture: Architecture, autoencoder: nn.Module, variant: SavedVariant, folder: Path) -> Decomposer:
+    """A decomposer as `variant` says: fresh or with the weights it starts from, with adapters where it has some.
+
+    The large transformer has its pretrained weights and always adapters.
+    """
+    if architecture.backbone == "flux":
+        from systems.image_layers.diffdecompose.flux import FluxBackbone
+
+        large = FluxBackbone(architecture.flux)
+        large.vae = autoencoder  # type: ignore[assignment]
+        return Decomposer(large, variant.regression)
+    small = TinyBackbone(architecture.tiny.model_copy(update={"position": variant.position}))
+    small.vae = autoencoder  # type: ignore[assignment]
+    decomposer = Decomposer(small, variant.regression)
     if variant.start:
         load_transformer(decomposer, folder / f"{variant.start}.safetensors")
     if variant.rank is not None:
-        lora.add(decomposer.backbone.dit, ADAPTED, variant.rank)
+        lora.add(small.dit, ADAPTED, variant.rank)
     return decomposer
 
 
@@ -82,21 +111,23 @@ def load_transformer(decomposer: Decomposer, path: Path) -> None:
     decomposer.load_state_dict(weights, strict=False)
 
 
-def _own_weights(decomposer: Decomposer) -> dict[str, object]:
-    state = {name: value.contiguous() for name, value in decomposer.state_dict().items() if ".vae." not in name}
-    adapters = {name: value for name, value in state.items() if ".lora_" in name}
-    return adapters or state
+def _own_weights(decomposer: Decomposer) -> dict[str, Tensor]:
+    adapters = lora.state_dict(decomposer)
+    return adapters or {
+        name: value.contiguous() for name, value in decomposer.state_dict().items() if ".vae." not in name
+    }
 
 
-def read_weights(path: Path) -> dict[str, object]:
+def read_weights(path: Path) -> dict[str, Tensor]:
     """Tensors of a safetensors file, or one line on what is wrong with it."""
     try:
-        return load_file(path)
-    except Exception as error:
+        weights: dict[str, Tensor] = load_file(path)
+        return weights
+    except (OSError, SafetensorError) as error:
         raise UserError(f"weights {path}: cannot be read as safetensors ({error})") from error
 
 
-def save(folder: Path, saved: Saved, autoencoder: ConvVAE) -> None:
+def save(folder: Path, saved: Saved, autoencoder: nn.Module) -> None:
     """model.json and the autoencoder."""
     (folder / "model.json").write_text(json.dumps(saved.model_dump(mode="json"), indent=1) + "\n")
     save_file(autoencoder.state_dict(), folder / "autoencoder.safetensors")
@@ -118,8 +149,10 @@ def load(folder: Path, label: str = "") -> tuple[Decomposer, Saved]:
     """A trained decomposer, ready to sample; the best one where no label is given."""
     saved = read_saved(folder)
     label = label or saved.best
-    autoencoder = ConvVAE(4, saved.tiny.vae_width, saved.tiny.latents)
+    if label not in saved.variants:
+        raise UserError(f"model {folder}: no variant {label}; there are {', '.join(saved.variants)}")
+    autoencoder = new_autoencoder(saved, channels=4)
     autoencoder.load_state_dict(read_weights(folder / "autoencoder.safetensors"))
-    decomposer = rebuild(saved.tiny, autoencoder, saved.variants[label], folder)
+    decomposer = rebuild(saved, autoencoder, saved.variants[label], folder)
     load_transformer(decomposer, folder / f"{label}.safetensors")
     return decomposer.eval().requires_grad_(False), saved

@@ -5,7 +5,6 @@ python -m stages train diffdecompose
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,10 +14,9 @@ from torch import Tensor
 
 from systems.image_layers.diffdecompose import storage
 from systems.image_layers.diffdecompose.autoencoder import Autoencoder, AutoencoderParams
-from systems.image_layers.diffdecompose.backbone import Backbone, Layer
+from systems.image_layers.diffdecompose.backbone import Backbone
 from systems.image_layers.diffdecompose.module import Decomposer, InContextDecomposition, Optimisation
 from systems.image_layers.diffdecompose.positions import Position
-from systems.image_layers.diffdecompose.tiny import TinyParams
 from systems.parts import lora
 from systems.parts.conv_vae import ConvVAE
 from systems.parts.run import Run, Strict, Training
@@ -27,6 +25,7 @@ from systems.parts.triplets import Triplets, read_triplets
 
 SHOWN = 8
 CHUNK = 512
+COLUMNS = {"z": "comp", "x": "fg", "y": "bg"}
 
 
 class Variant(Strict):
@@ -47,15 +46,15 @@ class Variant(Strict):
         return self
 
 
-class Params(Strict):
+class Params(storage.Architecture):
     """Parameters of the training."""
 
     data: str = Field(description="data set, as alphablend")
     seed: int = Field(default=0, ge=0, description="seed of the autoencoder; the transformers have their own")
-    tiny: TinyParams = TinyParams()
     autoencoder: AutoencoderParams
     transformer: Training
     optimisation: Optimisation
+    cache_latents: bool = Field(default=True, description="keep all latents in memory instead of encoding every batch")
     unnamed: float = Field(default=0.2, ge=0, le=1, description="share of samples whose sub-task is not told")
     variants: Mapping[str, Variant] = Field(min_length=1)
     best: str = Field(default="cloned-0", description="variant that decompose uses for a person's own pictures")
@@ -66,16 +65,18 @@ def train(run: Run[Params]) -> None:
     params = run.params
     data = read_triplets(run.inputs["data"], "train")
     vae = train_autoencoder(run, data)
-    saved = storage.Saved(size=data.size, tiny=params.tiny, variants=saved_variants(params), best=params.best)
+    architecture = {name: getattr(params, name) for name in storage.Architecture.model_fields}
+    saved = storage.Saved(size=data.size, variants=saved_variants(params), best=params.best, **architecture)
     storage.save(run.output, saved, vae)
-    latents = encode_all(run, storage.new_backbone(params.tiny, vae, "cloned"), data)
+    pictures: dict[str, Tensor] = {}
     for name, variant in params.variants.items():
         for seed in variant.seeds:
             label = f"{name}-{seed}"
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
-                decomposer = storage.rebuild(params.tiny, vae, saved.variants[label], run.output)
-            fit_variant(run, label, variant, decomposer, data, latents, seed)
+                decomposer = storage.rebuild(params, vae, saved.variants[label], run.output)
+            pictures = pictures or training_pictures(run, decomposer.backbone, data)
+            fit_variant(run, label, variant, decomposer, data, pictures, seed)
             storage.save_transformer(decomposer, run.output / f"{label}.safetensors")
 
 
@@ -90,39 +91,44 @@ def saved_variants(params: Params) -> dict[str, storage.SavedVariant]:
     }
 
 
-def train_autoencoder(run: Run[Params], data: Triplets) -> ConvVAE:
-    """Part B: RGB first, then widened and trained on foregrounds and, as opaque pictures, on the others."""
+def train_autoencoder(run: Run[Params], data: Triplets) -> storage.Autoencoder:
+    """Part B: RGB first, then widened and trained on foregrounds and, as opaque pictures, on the others.
+
+    The large autoencoder comes with its RGB training done.
+    """
     params = run.params
     with torch.random.fork_rng():
         torch.manual_seed(params.seed)
-        vae = ConvVAE(3, params.tiny.vae_width, params.tiny.latents)
-    rgb = torch.cat((data.layer("bg")[:, :3], data.layer("comp")[:, :3]))
-    fit_autoencoder(run, vae, rgb, params.autoencoder.rgb, "autoencoder_rgb", None)
-    reference = copy.deepcopy(vae).requires_grad_(False)
-    vae.widen()
+        vae = storage.new_autoencoder(params, channels=3).requires_grad_(True)
+    if isinstance(vae, ConvVAE):
+        rgb = torch.cat((data.layer("bg")[:, :3], data.layer("comp")[:, :3]))
+        fit_autoencoder(run, vae, rgb, params.autoencoder.rgb, "autoencoder_rgb")
+        vae.widen()
     rgba = torch.cat([data.layer(layer) for layer in ("fg", "bg", "comp")])
-    fit_autoencoder(run, vae, rgba, params.autoencoder.rgba, "autoencoder_rgba", reference)
-    vae.calibrate(rgba[:: max(1, len(rgba) // 4096)].float() / 127.5 - 1)
+    fit_autoencoder(run, vae, rgba, params.autoencoder.rgba, "autoencoder_rgba")
+    if isinstance(vae, ConvVAE):
+        vae.calibrate(rgba[:: max(1, len(rgba) // 4096)].float() / 127.5 - 1)
     return vae.requires_grad_(False).eval()
 
 
 def fit_autoencoder(
-    run: Run[Params], vae: ConvVAE, pictures: Tensor, training: Training, label: str, reference: ConvVAE | None
+    run: Run[Params], vae: storage.Autoencoder, pictures: Tensor, training: Training, label: str
 ) -> None:
     """One phase of part B on uint8 pictures [n, c, h, w]."""
     seed = run.params.seed
     show = pictures[:: max(1, len(pictures) // SHOWN)][:SHOWN]
-    module = Autoencoder(vae, run.params.autoencoder, training.steps, seed, show, reference)
+    module = Autoencoder(vae, run.params.autoencoder, training.steps, seed, show)
     run.fit(module, StepBatches({"picture": pictures}, training.batch, training.steps, seed), training, label)
 
 
 @torch.no_grad()
-def encode_all(run: Run[Params], backbone: Backbone, data: Triplets) -> dict[Layer, Tensor]:
-    """Packed latents of every training triplet, so that no step pays for the frozen autoencoder."""
-    columns: dict[Layer, str] = {"z": "comp", "x": "fg", "y": "bg"}
-    latents: dict[Layer, Tensor] = {}
-    for layer, column in columns.items():
-        pieces = run.track(data.layer(column).split(CHUNK), f"encode {column}")
+def training_pictures(run: Run[Params], backbone: Backbone, data: Triplets) -> dict[str, Tensor]:
+    """The training triplets as packed latents, so that no step pays for the frozen autoencoder, or as RGBA pictures."""
+    if not run.params.cache_latents:
+        return {layer: data.layer(column) for layer, column in COLUMNS.items()}
+    latents = {}
+    for layer, column in COLUMNS.items():
+        pieces = run.track(torch.split(data.layer(column), CHUNK), f"encode {column}")
         latents[layer] = torch.cat([backbone.pack(backbone.encode(piece.float() / 255)) for piece in pieces])
     return latents
 
@@ -133,13 +139,13 @@ def fit_variant(
     variant: Variant,
     decomposer: Decomposer,
     data: Triplets,
-    latents: Mapping[Layer, Tensor],
+    pictures: Mapping[str, Tensor],
     seed: int,
 ) -> None:
     """Part C: train one variant with one seed."""
     rows = torch.from_numpy(data.rows_of(variant.subtasks))
     training = run.params.transformer.model_copy(update={"steps": variant.steps or run.params.transformer.steps})
-    tensors = {**{layer: tokens[rows] for layer, tokens in latents.items()}, "row": rows}
+    tensors = {**{layer: values[rows] for layer, values in pictures.items()}, "row": rows}
     shown = rows[:: max(1, len(rows) // SHOWN)][:SHOWN]
     module = InContextDecomposition(
         decomposer,

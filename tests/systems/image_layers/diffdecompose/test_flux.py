@@ -13,7 +13,8 @@ from torch import Tensor
 
 from systems.image_layers.diffdecompose import flow
 from systems.image_layers.diffdecompose.autoencoder import Autoencoder, AutoencoderParams
-from systems.image_layers.diffdecompose.flux import UNNAMED, FluxAutoencoder, FluxBackbone, FluxParams
+from systems.image_layers.diffdecompose.flux import UNNAMED, FluxAutoencoder, FluxBackbone
+from systems.image_layers.diffdecompose.flux_params import FluxParams
 from systems.image_layers.diffdecompose.module import Decomposer, InContextDecomposition, Optimisation
 from systems.parts import lora
 from systems.parts.errors import UserError
