@@ -27,9 +27,8 @@ REPORT = "report"
 
 
 def pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Every (stage, system) that params.yaml has a block for, and the report of them all."""
+    """Every (stage, system) that params.yaml has a block for."""
     kinds = {path.stem for path in (PROJECT / "stages").glob("*.py")}
-    yield REPORT, REPORT
     for top, inner in values.items():
         if not isinstance(inner, Mapping):
             continue
@@ -104,7 +103,7 @@ def main() -> None:
     """Make every folder of links anew."""
     values = settings.read_params(PROJECT / "params.yaml")
     shutil.rmtree(PROJECT / LINKS, ignore_errors=True)
-    for stage, name in pairs(values):
+    for stage, name in (*pairs(values), (REPORT, REPORT)):
         folder = PROJECT / LINKS / stage / name
         folder.mkdir(parents=True)
         for link, target in wanted(stage, name).items():

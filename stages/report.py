@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> None:
     """Write all three whole, or none."""
     if arguments:
         raise UserError(f"stage 'report' takes no name, given: {' '.join(arguments)}")
-    scale = settings.read_params(Path("params.yaml")).get("scale", "small")
+    scale = settings.scale(Path("params.yaml"))
     rows = ledger.build(scale)
     texts = {
         PAGE: page.render(rows),

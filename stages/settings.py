@@ -31,6 +31,11 @@ def keys_of(track: str, stage: str, name: str) -> list[str]:
     return [stage, name] if track == "sources" else [track, stage, name]
 
 
+def scale(path: Path) -> str:
+    """Name of the scale a parameter file is at; `small`, as shipped, where it says nothing or is not there."""
+    return str(read_params(path).get("scale", "small")) if path.is_file() else "small"
+
+
 def block(values: Mapping[str, Any], track: str, stage: str, name: str) -> Mapping[str, Any]:
     """The parameters of one stage of one system."""
     keys = keys_of(track, stage, name)

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 from filelock import FileLock
 
-from stages import discover, lineage, tracking_store
+from stages import discover, lineage, settings, tracking_store
 from stages.run import StageRun
 from stages.system_metrics import Sampler
 from stages.tracking_store import uri as uri
@@ -259,7 +259,7 @@ def _provenance(run: StageRun[Any]) -> dict[str, Any]:
         "commit": lineage.git("rev-parse", "HEAD"),
         "data": lineage.data_hashes(run),
         "machine": lineage.machine(),
-        "scale": os.environ.get("DELAMINATE_SCALE", "small"),
+        "scale": settings.scale(Path("params.yaml")),
     }
 
 

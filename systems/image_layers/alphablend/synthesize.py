@@ -53,13 +53,13 @@ class Params(Strict):
     """Parameters of the synthesis."""
 
     sources: str = Field(description="fetched sources, as images")
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, description="seed of every sample")
     side: int = Field(default=32, ge=16, multiple_of=8, description="height and width of a sample, px")
     train: int = Field(default=2000, gt=0, description="training triplets a sub-task")
     test: int = Field(default=64, gt=0, description="held-out triplets a sub-task")
     shard: int = Field(default=500, gt=0, description="triplets a shard")
-    subtasks: tuple[str, ...] = Field(default=tuple(SUBTASKS), min_length=1)
-    codec: Codec = Field(default="webp", description="webp is small; tiff is fast and twice the size")
+    subtasks: tuple[str, ...] = Field(default=tuple(SUBTASKS), min_length=1, description="sub-tasks to make")
+    codec: Codec = Field(default="tiff", description="webp is small; tiff is fast and twice the size")
     test_share: float = Field(default=0.2, gt=0, lt=1, description="share of the assets held out for the test split")
     additive_share: float = Field(
         default=0.25, ge=0, le=1, description="share of the flares that are added, not screened"

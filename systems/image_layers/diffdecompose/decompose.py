@@ -33,7 +33,7 @@ class Params(Strict):
     """Parameters of the decomposition."""
 
     data: str = Field(description="data set whose test split is taken apart")
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, description="seed of the samples drawn")
     steps: int = Field(default=10, gt=0, description="Euler steps a sample")
     samples: int = Field(default=8, gt=0, description="samples whose backgrounds are averaged; the first is kept whole")
 

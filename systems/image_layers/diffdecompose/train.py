@@ -31,9 +31,9 @@ COLUMNS = {"z": "comp", "x": "fg", "y": "bg"}
 class Variant(Strict):
     """One way to train the transformer."""
 
-    position: Position = "cloned"
+    position: Position = Field(default="cloned", description="position codes of the layers")
     regression: bool = Field(default=False, description="the same network without noise, as an honest baseline")
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="seeds, a network each")
     steps: int | None = Field(default=None, gt=0, description="optimiser steps, where they differ from the others'")
     subtasks: tuple[str, ...] = Field(default=(), description="sub-tasks to train on; all where empty")
     start: str = Field(default="", description="variant whose weights this one starts from")
@@ -51,12 +51,12 @@ class Params(storage.Architecture):
 
     data: str = Field(description="data set, as alphablend")
     seed: int = Field(default=0, ge=0, description="seed of the autoencoder; the transformers have their own")
-    autoencoder: AutoencoderParams
-    transformer: Training
-    optimisation: Optimisation
+    autoencoder: AutoencoderParams = Field(description="training of the autoencoder")
+    transformer: Training = Field(description="training of every variant of the transformer")
+    optimisation: Optimisation = Field(description="optimiser of the transformers")
     cache_latents: bool = Field(default=True, description="keep all latents in memory instead of encoding every batch")
     unnamed: float = Field(default=0.2, ge=0, le=1, description="share of samples whose sub-task is not told")
-    variants: Mapping[str, Variant] = Field(min_length=1)
+    variants: Mapping[str, Variant] = Field(min_length=1, description="ways to train the transformer, by name")
     best: str = Field(default="cloned-0", description="variant that decompose uses for a person's own pictures")
 
 

@@ -209,9 +209,8 @@ def test_lightning_takes_one_step_on_the_widened_autoencoder(tmp_path):
     before = {name: value.clone() for name, value in wide.state_dict().items()}
     training = Training(steps=1, batch=2)
     pictures = torch.randint(0, 256, (4, 4, 8, 8), dtype=torch.uint8)
-    reference = FluxAutoencoder(narrow).requires_grad_(False)
-    params = AutoencoderParams(rgb=training, rgba=training, warmup=0)
-    module = Autoencoder(FluxAutoencoder(wide), params, 1, 0, pictures, reference)
+    params = AutoencoderParams(rgb=training, rgba=training, warmup=0, kl_reference=1.0)
+    module = Autoencoder(FluxAutoencoder(wide), params, 1, 0, pictures)
     trainer = one_step_trainer(tmp_path)
     trainer.fit(module, StepBatches({"picture": pictures}, 2, 1, 0))
     assert trainer.callback_metrics["loss"].isfinite()

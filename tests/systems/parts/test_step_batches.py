@@ -1,0 +1,42 @@
+"""Batches that depend on seed and step alone."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from systems.parts.step_batches import StepBatches, step_generator
+
+
+def batches(count: int, batch: int, steps: int, seed: int) -> StepBatches:
+    return StepBatches({"row": torch.arange(count)}, batch, steps, seed)
+
+
+@given(st.integers(1, 20), st.integers(1, 7), st.integers(1, 12), st.integers(0, 5))
+def test_every_sample_comes_once_an_epoch(count: int, batch: int, steps: int, seed: int) -> None:
+    rows = [int(row) for piece in batches(count, batch, steps, seed) for row in piece["row"]]
+    assert len(rows) == batch * steps
+    for start in range(0, len(rows) - count + 1, count):
+        assert sorted(rows[start : start + count]) == list(range(count))
+
+
+@given(st.integers(2, 12), st.integers(0, 11))
+def test_a_resumed_loader_goes_on_where_it_was(steps: int, done: int) -> None:
+    done = min(done, steps - 1)
+    whole = [piece["row"].tolist() for piece in batches(9, 4, steps, 3)]
+    begun = batches(9, 4, steps, 3)
+    first = [piece["row"].tolist() for piece, _ in zip(begun, range(done), strict=False)]
+    state = {"next_step": done}
+    resumed = batches(9, 4, steps, 3)
+    resumed.load_state_dict(state)
+    assert first + [piece["row"].tolist() for piece in resumed] == whole
+
+
+def test_seeds_and_steps_have_numbers_of_their_own() -> None:
+    draws = {
+        int(torch.randint(2**62, (1,), generator=step_generator(seed, step)))
+        for seed in range(20)
+        for step in range(50)
+    }
+    assert len(draws) == 1000
