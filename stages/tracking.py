@@ -106,7 +106,7 @@ class Journal:
             tracking_store.send(self.client, self.run_id, records)
         except (MlflowException, OSError) as error:
             self.away = True
-            say(f"MLflow at {uri()} does not answer ({type(error).__name__}); records wait in {SPOOL}")
+            say(f"MLflow at {uri()} does not take records ({reason(error)}); they wait in {SPOOL}")
 
     def _write(self, records: Sequence[dict[str, Any]]) -> None:
         with self.path.open("a") as file:
@@ -124,8 +124,15 @@ class Journal:
 
 
 def mlflow_name(name: str) -> str:
-    """A metric's name with every character that MLflow refuses as an underscore."""
-    return "".join(letter if letter.isalnum() or letter in "_-. /" else "_" for letter in name)
+    """A metric's name as MLflow takes it: other characters as underscores, no empty part between slashes."""
+    plain = "".join(letter if letter.isalnum() or letter in "_-. /" else "_" for letter in name)
+    return "/".join(part for part in map(str.strip, plain.split("/")) if part)
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, short enough for one line."""
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words[:160]}"
 
 
 def remove(journal: Path) -> None:

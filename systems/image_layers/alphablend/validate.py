@@ -55,7 +55,7 @@ def validate(run: Run[Params]) -> None:
     samples = pa.concat_tables(tables)
     run.expect("samples", samples, SAMPLES)
     run.expect("assets", asset_use(samples, pq.read_table(folder / "assets.parquet")), ASSETS)
-    run.metric("largest re-blend error (1/255)", pc.max(samples["error"]).as_py())
+    run.metric("largest re-blend error in 255ths", pc.max(samples["error"]).as_py())
 
 
 def schemas(paths: list[Path]) -> pa.Table:

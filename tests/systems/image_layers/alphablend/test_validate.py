@@ -46,7 +46,7 @@ def test_a_sound_data_set_passes(data: Path, tmp_path: Path) -> None:
     metrics = check(data, tmp_path)
     assert metrics["samples/rows"] == 6 * 17
     assert metrics["shards/rows"] == 6 * 3 + 6
-    assert 0 < metrics["largest re-blend error (1/255)"] <= 0.5 + 1e-3
+    assert 0 < metrics["largest re-blend error in 255ths"] <= 0.5 + 1e-3
 
 
 def test_a_composite_that_is_not_made_of_its_layers_is_found(copy: Path, tmp_path: Path) -> None:
