@@ -1,0 +1,27 @@
+"""Copies the best variant of a trained model, all that decomposing a picture needs, to a folder that is kept in Git.
+
+python -m systems.image_layers.diffdecompose.release models/diffdecompose models/released/diffdecompose
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from systems.image_layers.diffdecompose import storage
+
+
+def release(model: Path, target: Path) -> None:
+    """Write model.json with the one variant, its weights and the autoencoder."""
+    saved = storage.read_saved(model)
+    alone = saved.model_copy(update={"variants": {saved.best: saved.variants[saved.best]}})
+    target.mkdir(parents=True, exist_ok=True)
+    for name in ("autoencoder", saved.best):
+        shutil.copyfile(model / f"{name}.safetensors", target / f"{name}.safetensors")
+    (target / "model.json").write_text(json.dumps(alone.model_dump(mode="json"), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    release(Path(sys.argv[1]), Path(sys.argv[2]))
