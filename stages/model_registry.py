@@ -35,11 +35,13 @@ def register(client: MlflowClient, run_id: str, record: dict[str, Any]) -> None:
 def _log(client: MlflowClient, run_id: str, name: str, folder: Path) -> None:
     import mlflow
 
+    from stages import served_model
+
     mlflow.set_tracking_uri(client.tracking_uri)
     with mlflow.start_run(run_id=run_id, log_system_metrics=False):
         mlflow.pyfunc.log_model(
             name="model",
-            python_model=str(Path(__file__).with_name("served_model.py")),
+            python_model=served_model.__file__,
             model_config={"system": name, "folder": str(folder)},
             signature=signature(folder),
             pip_requirements=[],

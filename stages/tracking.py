@@ -106,7 +106,7 @@ class Journal:
             tracking_store.send(self.client, self.run_id, records)
         except (MlflowException, OSError) as error:
             self.away = True
-            say(f"MLflow at {uri()} does not take records ({reason(error)}); they wait in {SPOOL}")
+            say(f"MLflow at {uri()} does not take records ({reason(error)}); records wait in {SPOOL}")
 
     def _write(self, records: Sequence[dict[str, Any]]) -> None:
         with self.path.open("a") as file:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning
-import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
@@ -107,7 +106,6 @@ def fit(run: StageRun[Any], module: lightning.LightningModule, data: Any, traini
     Checkpoints lie in the work folder under a key of the parameters, the inputs and the code.
     """
     folder = work_folder(run) / label.replace("/", "_")
-    torch.set_num_threads(run.workers)
     trainer = lightning.Trainer(
         max_steps=training.steps,
         accelerator=training.accelerator,
