@@ -28,6 +28,9 @@ run: $(READY) ## Reproduce the default pipeline, then print the headline figures
 	dvc repro
 	python -m stages.reporting.summary
 
+# Tests run side by side; more threads than cores would wait for each other.
+test test-fast smoke: export OMP_NUM_THREADS := 1
+
 test: $(READY) system ## Run all tests: the fast ones side by side, then those that take minutes
 	pytest -n 2 -m 'not slow'
 	pytest -m slow
