@@ -14,7 +14,11 @@ from stages.training import fit
 
 LAYOUT = Layout(
     "train",
-    inputs={"data": "data/{data}", "validated": "reports/validate/{data}/metrics.json"},
+    inputs={
+        "data": "data/{data}",
+        "validated": "reports/validate/{data}/metrics.json",
+        "weights": "data/sources/{weights}",
+    },
     output="models/{name}",
     reports=True,
 )

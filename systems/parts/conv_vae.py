@@ -68,6 +68,11 @@ class ConvVAE(nn.Module):
         out: Tensor = self.conv_out(self.decoder(latents))
         return out
 
+    @property
+    def last_layer(self) -> nn.Parameter:
+        """Weights of the last convolution, where an adversarial loss is weighed."""
+        return self.conv_out.weight
+
     def widen(self) -> None:
         """Turn the RGB autoencoder into an RGBA one that at first ignores alpha and returns it opaque."""
         self.conv_in, self.conv_out = widen_conv_in(self.conv_in), widen_conv_out(self.conv_out)

@@ -17,7 +17,16 @@ from torch.nn import functional as F
 
 from systems.parts.conv_vae import ConvVAE
 from systems.parts.grids import grid, on_checker
-from systems.parts.rgba_vae import kl_between, kl_to_standard, on_black_and_white, reconstruction_loss
+from systems.parts.perceptual import STLPIPS
+from systems.parts.rgba_vae import (
+    PatchDiscriminator,
+    adaptive_weight,
+    hinge_loss,
+    kl_between,
+    kl_to_standard,
+    on_black_and_white,
+    reconstruction_loss,
+)
 from systems.parts.run import Strict, Training
 from systems.parts.step_batches import step_generator
 from systems.parts.tensors import to_numpy, to_uint8
@@ -36,6 +45,10 @@ class AutoencoderParams(Strict):
     kl: float = Field(default=1e-6, ge=0, description="weight of the KL to N(0, I)")
     kl_reference: float = Field(default=1e-16, ge=0, description="weight of the KL to the frozen RGB posterior")
     gradient: float = Field(default=0.0, ge=0, description="weight of the finite-difference term; stands in for LPIPS")
+    perceptual: float = Field(default=0.0, ge=0, description="weight of ST-LPIPS on black and white (AlphaVAE: 0.5)")
+    adversarial_start: int | None = Field(
+        default=None, ge=0, description="step from which PatchGAN's hinge loss counts (AlphaVAE: 4000); none: never"
+    )
 
 
 def cosine_with_warmup(optimizer: torch.optim.Optimizer, warmup: int, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
@@ -58,8 +71,9 @@ def gradient_error(a: Float[Tensor, "b c h w"], b: Float[Tensor, "b c h w"]) -> 
 class Autoencoder(lightning.LightningModule):
     """Trains a `ConvVAE` in place; a three-channel one on colours, a four-channel one by the RGBA loss.
 
-    While its weight is positive, a frozen copy of the freshly widened network, the RGB one, is what it stays close to.
-    `show` are a few pictures.
+    The terms beyond reconstruction and KL are the four-channel one's. While its weight is positive, a frozen copy of
+    the freshly widened network, the RGB one, is what it stays close to. `show` are a few pictures; `lpips` is the
+    frozen network of the perceptual term.
     """
 
     def __init__(
@@ -69,11 +83,14 @@ class Autoencoder(lightning.LightningModule):
         steps: int,
         seed: int,
         show: UInt8[Tensor, "n c h w"],
+        lpips: STLPIPS | None = None,
     ) -> None:
         super().__init__()
-        self.vae, self.params, self.steps, self.seed, self.show = vae, params, steps, seed, show
-        keep = params.kl_reference > 0 and show.shape[1] == 4
+        self.vae, self.params, self.steps, self.seed, self.show, self.lpips = vae, params, steps, seed, show, lpips
+        rgba = show.shape[1] == 4
+        keep = params.kl_reference > 0 and rgba
         self.reference = copy.deepcopy(vae).requires_grad_(False) if keep else None
+        self.adversary = PatchDiscriminator() if params.adversarial_start is not None and rgba else None
 
     def training_step(self, batch: dict[str, UInt8[Tensor, "b c h w"]], _: int) -> Float[Tensor, ""]:
         """One step on pictures in 0..255."""
@@ -81,11 +98,32 @@ class Autoencoder(lightning.LightningModule):
         mean, logvar = self.vae.posterior(x)
         noise = torch.randn(mean.shape, generator=step_generator(self.seed, self.global_step)).to(mean)
         out = self.vae.decode(mean + (0.5 * logvar).exp() * noise)
-        loss = self.reconstruction(x, out) + self.params.kl * kl_to_standard(mean, logvar)
+        loss = self.reconstruction(x, out)
+        if self.adversary is not None and self.global_step >= (self.params.adversarial_start or 0):
+            loss = loss + self.contest(x, out, loss, self.adversary)
+        loss = loss + self.params.kl * kl_to_standard(mean, logvar)
         if self.reference is not None:
             loss = loss + self.params.kl_reference * self.drift(x, self.reference)
         self.log("loss", loss)
         return loss
+
+    def contest(
+        self,
+        x: Float[Tensor, "b 4 h w"],
+        out: Float[Tensor, "b 4 h w"],
+        reconstruction: Float[Tensor, ""],
+        adversary: PatchDiscriminator,
+    ) -> Float[Tensor, ""]:
+        """What the autoencoder loses to the discriminator, by its adaptive weight, plus the discriminator's own loss.
+
+        One sum serves both: the first part sees frozen weights of the discriminator, the second a detached picture.
+        """
+        frozen = {name: weight.detach() for name, weight in adversary.named_parameters()}
+        adversarial = -torch.func.functional_call(adversary, frozen, (out,)).mean()
+        weight = adaptive_weight(reconstruction, adversarial, self.vae.last_layer)
+        own = hinge_loss(adversary(x), adversary(out.detach()))
+        self.log("discriminator", own)
+        return weight * adversarial + own
 
     def drift(self, x: Float[Tensor, "b 4 h w"], reference: ConvVAE | FluxAutoencoder) -> Float[Tensor, ""]:
         """KL of the posterior to the frozen one's, mean over composites on black and on white."""
@@ -101,15 +139,19 @@ class Autoencoder(lightning.LightningModule):
         return grid([on_checker(to_numpy(self.show)), on_checker(to_numpy(to_uint8((self.vae.decode(mean) + 1) / 2)))])
 
     def reconstruction(self, x: Float[Tensor, "b c h w"], out: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
-        """Squared error of colours, or expected squared error of the composite; plus the finite-difference term."""
+        """Squared error of colours, or expected squared error of the composite; plus the terms of what one sees."""
         if x.shape[1] == 3:
             return (x - out).square().sum() / len(x) + self.params.gradient * gradient_error(x, out)
-        pairs = zip(on_black_and_white(x), on_black_and_white(out), strict=True)
-        edges = sum((gradient_error(a, b) for a, b in pairs), start=torch.zeros((), device=x.device)) / 2
-        return reconstruction_loss(x, out) + self.params.gradient * edges
+        loss = reconstruction_loss(x, out)
+        for a, b in zip(on_black_and_white(x), on_black_and_white(out), strict=True):
+            loss = loss + self.params.gradient * gradient_error(a, b) / 2
+            if self.lpips is not None:
+                loss = loss + self.params.perceptual * self.lpips((a + 1) / 2, (b + 1) / 2).mean() / 2
+        return loss
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW (0.5, 0.9), warm-up and cosine."""
-        optimizer = torch.optim.AdamW(self.vae.parameters(), self.params.lr, betas=(0.5, 0.9), foreach=True)
+        """AdamW (0.5, 0.9), warm-up and cosine, for the autoencoder and its adversary."""
+        weights = [weight for weight in self.parameters() if weight.requires_grad]
+        optimizer = torch.optim.AdamW(weights, self.params.lr, betas=(0.5, 0.9), foreach=True)
         schedule = cosine_with_warmup(optimizer, self.params.warmup, self.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -71,6 +71,12 @@ class FluxAutoencoder(nn.Module):
         out: Tensor = self.net.decode(latents.to(self.net.dtype)).sample
         return out.to(latents)
 
+    @property
+    def last_layer(self) -> nn.Parameter:
+        """Weights of the last convolution, where an adversarial loss is weighed."""
+        weight: nn.Parameter = self.net.decoder.conv_out.weight
+        return weight
+
 
 class TextEncoders(nn.Module):
     """FLUX's frozen T5 and CLIP with their tokenizers."""

@@ -19,6 +19,7 @@ from systems.image_layers.diffdecompose.module import Decomposer, InContextDecom
 from systems.image_layers.diffdecompose.positions import Position
 from systems.parts import lora
 from systems.parts.conv_vae import ConvVAE
+from systems.parts.perceptual import STLPIPS
 from systems.parts.run import Run, Strict, Training
 from systems.parts.step_batches import StepBatches
 from systems.parts.triplets import Triplets, read_triplets
@@ -50,6 +51,7 @@ class Params(storage.Architecture):
     """Parameters of the training."""
 
     data: str = Field(description="data set, as alphablend")
+    weights: str = Field(default="", description="fetched networks, of which the autoencoder's perceptual term has one")
     seed: int = Field(default=0, ge=0, description="seed of the autoencoder; the transformers have their own")
     autoencoder: AutoencoderParams = Field(description="training of the autoencoder")
     transformer: Training = Field(description="training of every variant of the transformer")
@@ -115,9 +117,13 @@ def fit_autoencoder(
     run: Run[Params], vae: storage.Autoencoder, pictures: Tensor, training: Training, label: str
 ) -> None:
     """One phase of part B on uint8 pictures [n, c, h, w]."""
-    seed = run.params.seed
+    seed, lpips = run.params.seed, None
+    if run.params.autoencoder.perceptual > 0:
+        lpips = STLPIPS.load(run.inputs["weights"])
     show = pictures[:: max(1, len(pictures) // SHOWN)][:SHOWN]
-    module = Autoencoder(vae, run.params.autoencoder, training.steps, seed, show)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        module = Autoencoder(vae, run.params.autoencoder, training.steps, seed, show, lpips)
     run.fit(module, StepBatches({"picture": pictures}, training.batch, training.steps, seed), training, label)
 
 
