@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -19,6 +20,8 @@ class Backbone(Protocol):
     """Autoencoder and transformer behind one interface, at the small and at the paper's scale."""
 
     prediction: Prediction
+    patch: int
+    """Latent cells along a token's side."""
 
     def encode(self, rgba: Float[Tensor, "b 4 h w"]) -> Float[Tensor, "b c lh lw"]:
         """Scaled latents, the posterior's mean, of straight-alpha pictures in 0..1."""
@@ -27,7 +30,7 @@ class Backbone(Protocol):
         """Straight-alpha pictures in 0..1 of scaled latents."""
 
     def pack(self, latents: Float[Tensor, "b c lh lw"]) -> Float[Tensor, "b n d"]:
-        """2 x 2 latent cells to one token, row by row."""
+        """`patch` x `patch` latent cells to one token, row by row."""
 
     def unpack(self, tokens: Float[Tensor, "b n d"], lh: int, lw: int) -> Float[Tensor, "b c lh lw"]:
         """The inverse of `pack` for latents of height `lh` and width `lw`."""
@@ -37,6 +40,9 @@ class Backbone(Protocol):
 
     def condition(self, prompts: Sequence[str], subtasks: Sequence[str]) -> Any:
         """Whatever the transformer's text stream takes for a batch of samples."""
+
+    def levels(self, count: int, generator: torch.Generator) -> Float[Tensor, " b"]:
+        """Noise levels of a training batch, in 0..1."""
 
     def sigmas(self, steps: int, tokens: int) -> list[float]:
         """Noise levels from 1 down to 0 for `steps` Euler steps; `tokens` counts z's, x's and y's together."""

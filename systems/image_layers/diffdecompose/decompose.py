@@ -35,18 +35,19 @@ class Params(Strict):
     data: str = Field(description="data set whose test split is taken apart")
     seed: int = Field(default=0, ge=0, description="seed of the samples drawn")
     steps: int = Field(default=10, gt=0, description="Euler steps a sample")
-    samples: int = Field(default=8, gt=0, description="samples whose backgrounds are averaged; the first is kept whole")
+    samples: int = Field(default=8, gt=0, description="samples of the best variant, to average; others have one")
 
 
 def decompose(run: Run[Params]) -> None:
-    """Write `<variant>-<seed>.parquet`: id, fg, bg of one sample and the mean background of `samples` ones."""
+    """Write `<variant>-<seed>.parquet`: id, fg, bg of one sample, and bg_mean of several for the best variant."""
     data = read_triplets(run.inputs["data"], "test")
-    for label, variant in storage.read_saved(run.inputs["model"]).variants.items():
+    saved = storage.read_saved(run.inputs["model"])
+    for label in saved.variants:
         decomposer, _ = storage.load(run.inputs["model"], label)
-        samples = 1 if variant.regression else run.params.samples
-        fg, bg, mean = sample_all(run, decomposer, data, label, samples)
+        several = storage.variant_of(label) == storage.variant_of(saved.best)
+        fg, bg, mean = sample_all(run, decomposer, data, label, run.params.samples if several else 1)
         columns = {"id": pa.array(data.strings("id")), "subtask": pa.array(data.strings("subtask"))}
-        pictures = {"fg": fg, "bg": bg, "bg_mean": mean}
+        pictures = {"fg": fg, "bg": bg, **({"bg_mean": mean} if several else {})}
         images = {name: image_column(to_numpy(picture)) for name, picture in pictures.items()}
         write_table(pa.table({**columns, **images}), run.output / f"{label}.parquet")
         run.figure(label, picture_of(data, fg, bg))

@@ -6,7 +6,6 @@ python -m stages evaluate diffdecompose
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +34,6 @@ Errors = Mapping[str, Sequence[Mapping[str, float]]]
 SHOWN = 8
 TRIVIAL = ("the composite itself", "mean colour")
 MEAN_OF = "mean of {}"
-SEED = re.compile(r"-\d+$")
 HEADLINE = {
     "the composite itself": "the composite itself",
     "regression": "regression network",
@@ -69,11 +67,11 @@ class Truth:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Layers of one sample of every composite, and the mean background of several samples."""
+    """Layers of one sample of every composite, and the mean background of several where there were several."""
 
     fg: Pictures
     bg: Pictures
-    bg_mean: Pictures
+    bg_mean: Pictures | None
 
 
 def evaluate(run: Run[Params]) -> None:
@@ -99,8 +97,12 @@ def read_truth(folder: Path) -> Truth:
 def read_estimate(path: Path) -> Estimate:
     """Layers as `decompose` wrote them, in the order of the test split."""
     table = pq.read_table(path)
-    columns = (table.column(name).combine_chunks().field("bytes").to_pylist() for name in ("fg", "bg", "bg_mean"))
-    return Estimate(*(np.stack([decode(content) for content in column]) for column in columns))
+    columns = {
+        name: np.stack([decode(content) for content in table.column(name).combine_chunks().field("bytes").to_pylist()])
+        for name in ("fg", "bg", "bg_mean")
+        if name in table.column_names
+    }
+    return Estimate(columns["fg"], columns["bg"], columns.get("bg_mean"))
 
 
 def recompose(truth: Truth, estimate: Estimate) -> Pictures:
@@ -121,7 +123,8 @@ def backgrounds(truth: Truth, estimates: Mapping[str, Estimate]) -> dict[str, Pi
     """Every answer to "what is the background?": the trivial ones, one sample each, and the mean of several."""
     answers = dict(zip(TRIVIAL, (truth.comp, scores.mean_colour(truth.comp)), strict=True))
     answers |= {label: estimate.bg for label, estimate in estimates.items()}
-    return answers | {MEAN_OF.format(label): estimate.bg_mean for label, estimate in estimates.items()}
+    several = {label: estimate.bg_mean for label, estimate in estimates.items() if estimate.bg_mean is not None}
+    return answers | {MEAN_OF.format(label): mean for label, mean in several.items()}
 
 
 def score_table(truth: Truth, estimates: Mapping[str, Estimate]) -> list[dict[str, object]]:
@@ -146,14 +149,14 @@ def score_table(truth: Truth, estimates: Mapping[str, Estimate]) -> list[dict[st
 
 def seeds_of(estimates: Mapping[str, object], variant: str) -> list[str]:
     """Labels of a variant, a seed each."""
-    return [label for label in estimates if label.rsplit("-", 1)[0] == variant]
+    return [label for label in estimates if storage.variant_of(label) == variant]
 
 
 def background_errors(truth: Truth, estimates: Mapping[str, Estimate]) -> Errors:
     """Background RMSE a sub-task of every answer, a mapping a seed; the trivial answers have one."""
     found: dict[str, list[Mapping[str, float]]] = {}
     for label, bg in backgrounds(truth, estimates).items():
-        seedless = label if label in TRIVIAL else SEED.sub("", label)
+        seedless = label if label in TRIVIAL else storage.variant_of(label)
         found.setdefault(seedless, []).append(scores.by_group(scores.rmse, bg, truth.bg, truth.subtasks))
     return found
 
@@ -252,6 +255,6 @@ def draw(run: Run[Params], truth: Truth, estimates: Mapping[str, Estimate], best
 
 
 def layers_grid(truth: Truth, estimate: Estimate, rows: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:
-    """Composite, true and estimated foreground, true, estimated and mean background, a row of samples each."""
+    """Composite, true and estimated foreground, true and estimated background, mean background: a row each."""
     shown = (truth.comp, truth.fg, estimate.fg, truth.bg, estimate.bg, estimate.bg_mean)
-    return grid([on_checker(pictures[rows]) for pictures in shown], scale=4)
+    return grid([on_checker(pictures[rows]) for pictures in shown if pictures is not None], scale=4)

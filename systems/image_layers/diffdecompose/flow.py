@@ -23,6 +23,11 @@ TARGETS: tuple[tuple[tuple[Layer, ...], float], ...] = ((("x", "y"), 0.6), (("y"
 LEAST_SIGMA = 0.02
 
 
+def shifted(sigma: Float[Tensor, " n"], shift: float) -> Float[Tensor, " n"]:
+    """Noise levels moved towards 1: the odds sigma / (1 - sigma) times `shift` (Esser et al. 2024)."""
+    return shift * sigma / (1 + (shift - 1) * sigma)
+
+
 def logit_normal_sigma(count: int, generator: torch.Generator) -> Float[Tensor, " b"]:
     """Noise levels sigmoid(N(0, 1)), kept off zero where the velocity of an x0 prediction explodes."""
     return torch.randn(count, generator=generator).sigmoid().clamp(min=LEAST_SIGMA)
@@ -41,7 +46,7 @@ def draw_targets(generator: torch.Generator) -> tuple[Layer, ...]:
 
 def sequence_ids(backbone: Backbone, layers: Sequence[Layer], tokens: int) -> Float[Tensor, "m 3"]:
     """Position codes of a sequence of layers of `tokens` tokens each, z first; pictures are square."""
-    side = 2 * math.isqrt(tokens)
+    side = backbone.patch * math.isqrt(tokens)
     return torch.cat([backbone.position_ids(layer, side, side) for layer in layers])
 
 

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoTokenizer, CLIPTextModel, T5EncoderModel
 
-from systems.image_layers.diffdecompose import packing, positions
+from systems.image_layers.diffdecompose import flow, packing, positions
 from systems.image_layers.diffdecompose.backbone import Layer, Prediction
 from systems.image_layers.diffdecompose.flux_params import FluxParams
 from systems.parts import lora
@@ -109,6 +109,7 @@ class FluxBackbone(nn.Module):
     """`Backbone` at the paper's scale. Only the transformer's adapters ask for gradients."""
 
     prediction: Prediction = "velocity"
+    patch = 2
 
     def __init__(self, params: FluxParams) -> None:
         """Load every part; a part that is missing is a `UserError` that names the parameter."""
@@ -141,21 +142,25 @@ class FluxBackbone(nn.Module):
 
     def pack(self, latents: Float[Tensor, "b c lh lw"]) -> Float[Tensor, "b n d"]:
         """2 x 2 latent cells to one token, row by row."""
-        return packing.pack(latents)
+        return packing.pack(latents, self.patch)
 
     def unpack(self, tokens: Float[Tensor, "b n d"], lh: int, lw: int) -> Float[Tensor, "b c lh lw"]:
         """The inverse of `pack`."""
-        return packing.unpack(tokens, lh, lw)
+        return packing.unpack(tokens, lh, lw, self.patch)
 
     def position_ids(self, layer: Layer, lh: int, lw: int) -> Float[Tensor, "n 3"]:
         """(layer, row, column): FLUX's image ids, with the first slot, unused there, telling x from y and z."""
-        return positions.position_ids(layer, lh // packing.PACK, lw // packing.PACK)
+        return positions.position_ids(layer, lh // self.patch, lw // self.patch)
 
     def condition(self, prompts: Sequence[str], subtasks: Sequence[str]) -> Text:
         """Encoded prompts; the general one for the sub-task `any`."""
         pairs = zip(prompts, subtasks, strict=True)
         text: Text = self.text([UNNAMED if subtask == "any" else prompt for prompt, subtask in pairs])
         return text
+
+    def levels(self, count: int, generator: torch.Generator) -> Float[Tensor, " b"]:
+        """Noise levels of a training batch, uniform over the scheduler's."""
+        return flow.uniform_sigma(count, generator, self.scheduler.config.num_train_timesteps)
 
     def sigmas(self, steps: int, tokens: int) -> list[float]:
         """Noise levels from 1 down to 0 for `steps` Euler steps, shifted by the count of all image tokens, z's too."""

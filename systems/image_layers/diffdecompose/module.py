@@ -121,11 +121,10 @@ class InContextDecomposition(lightning.LightningModule):
         checkpoint["state_dict"] = {name: checkpoint["state_dict"][name] for name in sorted(trained)}
 
     def levels(self, count: int, generator: torch.Generator) -> Float[Tensor, " b"]:
-        """Noise levels of a batch, by the backbone's prediction."""
+        """Noise levels of a batch, as the backbone draws them; a regression starts from nothing but noise."""
         if self.decomposer.regression:
             return torch.ones(count)
-        draw = flow.logit_normal_sigma if self.decomposer.backbone.prediction == "x0" else flow.uniform_sigma
-        return draw(count, generator)
+        return self.decomposer.backbone.levels(count, generator)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW (0.9, 0.999) over the weights that ask for gradients."""

@@ -67,6 +67,11 @@ class Saved(Architecture):
         return None, self.size, self.size, 8
 
 
+def variant_of(label: str) -> str:
+    """The variant in a label `<variant>-<seed>`."""
+    return label.rsplit("-", 1)[0]
+
+
 def new_autoencoder(architecture: Architecture, channels: int) -> Autoencoder:
     """A fresh small autoencoder of `channels` channels, or the large one with its weights, which has four."""
     if architecture.backbone == "tiny":

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from systems.image_layers.diffdecompose import packing, positions
+from systems.image_layers.diffdecompose import flow, packing, positions
 from systems.image_layers.diffdecompose.backbone import Layer, Prediction
 from systems.parts.conv_vae import ConvVAE
 from systems.parts.dit import DiT
@@ -26,11 +26,13 @@ class TinyParams(Strict):
 
     vae_width: int = Field(default=32, gt=0, multiple_of=8, description="channels of the autoencoder at full size")
     latents: int = Field(default=8, gt=0, description="latent channels")
+    patch: int = Field(default=1, gt=0, description="latent cells along a token's side")
     width: int = Field(default=96, gt=0, description="channels of a token; a head's are split in three even parts")
     depth: int = Field(default=4, gt=0, description="transformer blocks")
     heads: int = Field(default=4, gt=0)
     position: positions.Position = "cloned"
     prediction: Prediction = "x0"
+    shift: float = Field(default=1.0, ge=1, description="shift of noise levels towards 1, in training and in sampling")
 
     def head_parts(self) -> tuple[int, int, int]:
         """Channels of a head that each of the three position axes turns."""
@@ -47,8 +49,9 @@ class TinyBackbone(nn.Module):
         super().__init__()
         self.params = params
         self.prediction: Literal["x0", "velocity"] = params.prediction
+        self.patch = params.patch
         self.vae = ConvVAE(4, params.vae_width, params.latents)
-        channels = packing.PACK**2 * params.latents
+        channels = params.patch**2 * params.latents
         self.dit = DiT(channels, params.width, params.depth, params.heads, params.head_parts(), base=10.0)
         self.text = nn.Embedding(len(SUBTASKS), params.width)
 
@@ -63,24 +66,29 @@ class TinyBackbone(nn.Module):
         return ((self.vae.decode(plain) + 1) / 2).clamp(0, 1)
 
     def pack(self, latents: Float[Tensor, "b c lh lw"]) -> Float[Tensor, "b n d"]:
-        """2 x 2 latent cells to one token, row by row."""
-        return packing.pack(latents)
+        """`patch` x `patch` latent cells to one token, row by row."""
+        return packing.pack(latents, self.patch)
 
     def unpack(self, tokens: Float[Tensor, "b n d"], lh: int, lw: int) -> Float[Tensor, "b c lh lw"]:
         """The inverse of `pack`."""
-        return packing.unpack(tokens, lh, lw)
+        return packing.unpack(tokens, lh, lw, self.patch)
 
     def position_ids(self, layer: Layer, lh: int, lw: int) -> Float[Tensor, "n 3"]:
         """(layer, row, column) of a layer's tokens."""
-        return positions.position_ids(layer, lh // packing.PACK, lw // packing.PACK, self.params.position)
+        return positions.position_ids(layer, lh // self.patch, lw // self.patch, self.params.position)
 
     def condition(self, prompts: Sequence[str], subtasks: Sequence[str]) -> Int[Tensor, " b"]:  # noqa: ARG002
         """Row of the learned table for each sample; the prompts are the large backbone's."""
         return torch.tensor([SUBTASKS.index(subtask) for subtask in subtasks], device=self.text.weight.device)
 
+    def levels(self, count: int, generator: torch.Generator) -> Float[Tensor, " b"]:
+        """Logit-normal noise levels of a training batch, shifted."""
+        return flow.shifted(flow.logit_normal_sigma(count, generator), self.params.shift)
+
     def sigmas(self, steps: int, tokens: int) -> list[float]:  # noqa: ARG002 - the large backbone shifts by it
-        """Evenly spaced noise levels from 1 down to 0."""
-        return [1 - step / steps for step in range(steps + 1)]
+        """Noise levels from 1 down to 0, evenly spaced before the shift."""
+        levels: list[float] = flow.shifted(torch.linspace(1, 0, steps + 1), self.params.shift).tolist()
+        return levels
 
     def predict(
         self,

@@ -19,6 +19,8 @@ TARGET_SETS = [("x", "y"), ("y",), ("x",)]
 class Mixing(nn.Module):
     """A backbone whose every output token depends on every input token, and that remembers its outputs."""
 
+    patch = 2
+
     def __init__(self, prediction: str) -> None:
         super().__init__()
         self.prediction = prediction
@@ -124,3 +126,13 @@ def test_noise_levels_stay_in_their_range() -> None:
     assert float(uniform.min()) >= 0.001
     assert float(uniform.max()) == 1.0
     assert abs(float(uniform.mean()) - 0.5) < 0.02
+
+
+@pytest.mark.parametrize("shift", [1.0, 2.5, 4.0])
+def test_a_shift_multiplies_the_odds_of_noise_and_keeps_both_ends(shift: float) -> None:
+    levels = torch.linspace(0, 1, 11, dtype=torch.float64)
+    moved = flow.shifted(levels, shift)
+    assert moved[0] == 0
+    assert moved[-1] == 1
+    inner, before = moved[1:-1], levels[1:-1]
+    assert torch.allclose(inner / (1 - inner), shift * before / (1 - before))

@@ -82,9 +82,9 @@ def test_packing_equals_diffusers_and_unpacking_inverts_it(folder, rows, columns
     pack, unpack = FluxBackbone.pack, FluxBackbone.unpack
     lh, lw = 2 * rows, 2 * columns
     latents = torch.randn(2, LATENTS, lh, lw)
-    tokens = pack(None, latents)
+    tokens = pack(FluxBackbone, latents)
     assert torch.equal(tokens, FluxPipeline._pack_latents(latents, 2, LATENTS, lh, lw))
-    assert torch.equal(unpack(None, tokens, lh, lw), latents)
+    assert torch.equal(unpack(FluxBackbone, tokens, lh, lw), latents)
     assert torch.equal(FluxPipeline._unpack_latents(tokens, 8 * lh, 8 * lw, 8), latents)
 
 
