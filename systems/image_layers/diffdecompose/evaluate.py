@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from pydantic import Field
 from torch import Tensor
 
@@ -221,22 +221,21 @@ def record_perceptual(run: Run[Params], truth: Truth, estimate: Estimate) -> Non
         return
     answers = {TRIVIAL[0]: truth.comp, "sample": estimate.bg}
     try:
-        lpips, features = STLPIPS.load(folder), EfficientNetLite0Features.load(folder)
+        lpips, network = STLPIPS.load(folder), EfficientNetLite0Features.load(folder)
     except FileNotFoundError as error:
         print(f"evaluate: the perceptual scores are left out: {error}", file=sys.stderr)
         return
+    wanted = features_of(network, truth.bg)
     for answer, bg in answers.items():
         run.metric(f"background ST-LPIPS/{answer}", float(lpips(unit(bg), unit(truth.bg)).mean()))
-        run.metric(f"background EfficientNet-lite0 Frechet distance/{answer}", frechet(features, bg, truth.bg))
+        distance = frechet_distance(features_of(network, bg), wanted)
+        run.metric(f"background EfficientNet-lite0 Frechet distance/{answer}", distance)
 
 
 @torch.no_grad()
-def frechet(network: EfficientNetLite0Features, a: Pictures, b: Pictures) -> float:
-    """Distance between the feature clouds of two sets of pictures."""
-    ours, truth = (
-        torch.cat([network(piece) for piece in torch.split(unit(pictures), 32)]).numpy() for pictures in (a, b)
-    )
-    return frechet_distance(ours, truth)
+def features_of(network: EfficientNetLite0Features, pictures: Pictures) -> Float[np.ndarray, "n f"]:
+    """Features of every picture, computed a few pictures at a time."""
+    return torch.cat([network(piece) for piece in torch.split(unit(pictures), 32)]).numpy()
 
 
 def unit(pictures: Pictures) -> Tensor:

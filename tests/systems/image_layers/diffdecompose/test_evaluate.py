@@ -1,0 +1,56 @@
+"""What evaluation measures, on pictures of noise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from stages.run import StageRun
+from systems.image_layers.diffdecompose import evaluate
+from systems.parts.perceptual import frechet_distance
+
+COUNT = 6
+
+
+def noise(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (COUNT, 8, 8, 3), np.uint8)
+
+
+class Colours(torch.nn.Module):
+    """A network whose features are the colours of one pixel; it counts the pictures it is shown."""
+
+    seen = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        Colours.seen += len(x)
+        return x[:, :, 0, 0]
+
+
+def test_perceptual_scores_look_at_the_truth_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def difference(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return (a - b).abs().mean(dim=(1, 2, 3))
+
+    def loads(network: Any) -> Any:
+        return type("Loads", (), {"load": staticmethod(lambda _: network)})
+
+    monkeypatch.setattr(Colours, "seen", 0)
+    monkeypatch.setattr(evaluate, "STLPIPS", loads(difference))
+    monkeypatch.setattr(evaluate, "EfficientNetLite0Features", loads(Colours()))
+    comp, bg, guess = noise(0), noise(1), noise(2)
+    params = evaluate.Params(data="toy", weights="toy")
+    run = StageRun("evaluate", "toy", params, {"weights": tmp_path}, tmp_path / "out", tmp_path / "reports")
+
+    truth = evaluate.Truth(None, comp, comp, bg)  # type: ignore[arg-type] - the table is not looked at
+    evaluate.record_perceptual(run, truth, evaluate.Estimate(guess, guess, guess))
+
+    assert Colours.seen == 3 * COUNT  # the composites, the estimates, the truth
+    for answer, pictures in {evaluate.TRIVIAL[0]: comp, "sample": guess}.items():
+        off = np.abs(pictures.astype(float) - bg).mean() / 255
+        distance = frechet_distance(pictures[:, 0, 0] / 255, bg[:, 0, 0] / 255)
+        assert run.metrics[f"background ST-LPIPS/{answer}"] == pytest.approx(off, rel=1e-5)
+        found = run.metrics[f"background EfficientNet-lite0 Frechet distance/{answer}"]
+        assert found == pytest.approx(distance, rel=1e-4)
