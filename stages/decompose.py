@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,9 +19,10 @@ from PIL import Image
 
 from stages import discover
 from stages.execute import command, perform
-from stages.layout import Layout, partial
+from stages.layout import Layout
 from stages.pictures.asset import BadPicture, decode
 from systems.parts.errors import UserError
+from systems.parts.whole import whole
 
 RELEASED = Path("models/released")
 CONTENTS = "layers.json"
@@ -64,19 +64,11 @@ def take_apart(name: str, image: Path, out: Path, model: Path, seed: int) -> Non
     layers = module.decompose_image(picture, model, seed)
     described = {"system": name, "image": image.name, "model": model.as_posix(), "seed": seed}
     order = ["background", *(layer for layer in layers if layer != "background")]
-    growing = partial(out)
-    shutil.rmtree(growing, ignore_errors=True)
-    try:
-        growing.mkdir(parents=True)
+    with whole(out) as (growing,):
+        growing.mkdir()
         for layer, pixels in layers.items():
             Image.fromarray(pixels).save(growing / f"{layer}.png")
         (growing / CONTENTS).write_text(json.dumps({**described, "bottom_to_top": order}, indent=1) + "\n")
-        shutil.rmtree(out, ignore_errors=True)
-        growing.rename(out)
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(growing, ignore_errors=True)
     print(f"layers of {image}: {', '.join(f'{out / layer}.png' for layer in order)}")
 
 

@@ -10,8 +10,6 @@ from pathlib import Path
 from systems.parts.errors import UserError
 from systems.parts.run import Strict
 
-PARTIAL = ".partial"
-
 
 def root() -> Path:
     """The project: the nearest folder above the current one that holds params.yaml and dvc.yaml."""
@@ -67,8 +65,3 @@ class Layout:
 
 def _fields_of(pattern: str) -> list[str]:
     return [part.split("}")[0] for part in pattern.split("{")[1:]]
-
-
-def partial(path: Path) -> Path:
-    """Where an output grows before it is renamed to `path`: a hidden neighbour, so that the rename is atomic."""
-    return path.parent / f".{path.name}{PARTIAL}"

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from stages import settings
 from stages.execute import command
-from stages.layout import Layout, partial
+from stages.layout import Layout
 from stages.reporting import ledger, page
 from systems.parts.errors import UserError
+from systems.parts.whole import whole
 
 LAYOUT = Layout("report")
 PAGE, LEDGER, DOCS = Path("reports/index.html"), Path("reports/ledger.json"), Path("docs/ledger.md")
@@ -31,17 +32,9 @@ def main(arguments: Sequence[str]) -> None:
         LEDGER: json.dumps(rows, indent=1, ensure_ascii=False) + "\n",
         DOCS: ledger.markdown(rows),
     }
-    try:
-        for path, text in texts.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial(path).write_text(text)
-        for path in texts:
-            partial(path).replace(path)
-    except OSError as error:
-        raise UserError(f"file {error.filename}: cannot be written ({error.strerror})") from error
-    finally:
-        for path in texts:
-            partial(path).unlink(missing_ok=True)
+    with whole(*texts) as growing:
+        for path, text in zip(growing, texts.values(), strict=True):
+            path.write_text(text)
 
 
 if __name__ == "__main__":

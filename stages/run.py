@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import json
 import operator
-import shutil
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,9 +19,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from stages.layout import partial
-from systems.parts.errors import UserError
 from systems.parts.run import Expectation, Op, Strict, Training
+from systems.parts.whole import partial, place, remove
 
 if TYPE_CHECKING:
     import lightning
@@ -179,7 +177,7 @@ class StageRun(Generic[P]):
     def discard(self) -> None:
         """Remove the partial outputs, so that a failed stage leaves nothing half-written."""
         for folder in (self.output, partial(self.reports)):
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
 
     def finish(self, outputs: Sequence[Path]) -> None:
         """Write the small results and give every output of the layout its final name."""
@@ -191,9 +189,9 @@ class StageRun(Generic[P]):
         wanted = {path.name for path in outputs if path.parent == self.reports}
         for path in small.iterdir():
             if path.name in wanted:
-                _replace(path, self.reports / path.name)
+                place(path, self.reports / path.name)
         if self.final in outputs:
-            _replace(self.output, self.final)
+            place(self.output, self.final)
         self.discard()
 
 
@@ -206,14 +204,3 @@ def _write_curve(path: Path, column: str, points: Sequence[tuple[int, float]]) -
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["step", column])
         writer.writerows((step, f"{value:.7g}") for step, value in points)
-
-
-def _replace(new: Path, old: Path) -> None:
-    """Rename `new` to `old`, taking the place of what stood there."""
-    old.parent.mkdir(parents=True, exist_ok=True)
-    if old.is_dir() and not old.is_symlink():
-        shutil.rmtree(old)
-    try:
-        new.rename(old)
-    except OSError as error:
-        raise UserError(f"output {old}: cannot be written ({error.strerror})") from error

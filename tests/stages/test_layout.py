@@ -12,7 +12,7 @@ import pytest
 from dvc.repo import Repo
 from pydantic import ConfigDict
 
-from stages.layout import Layout, partial, root, workers
+from stages.layout import Layout, root, workers
 from stages.settings import read_params
 from systems.parts.errors import UserError
 from systems.parts.run import Strict
@@ -37,10 +37,6 @@ def test_outputs_are_the_result_and_the_small_files() -> None:
     names = ["out/rose", *(f"reports/paint/rose/{name}" for name in ("metrics.json", "plots", "holds.json"))]
     assert [path.as_posix() for path in PLAN.outputs("rose")] == names
     assert Layout("paint").outputs("rose") == []
-
-
-def test_a_partial_output_is_a_hidden_neighbour() -> None:
-    assert partial(Path("a/b")) == Path("a/.b.partial")
 
 
 def test_root_is_found_from_below_and_missed_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from tqdm import tqdm
 from systems.image_layers.alphablend.table import PICTURES
 from systems.parts.errors import UserError
 from systems.parts.pictures import decode
+from systems.parts.whole import whole
 
 NAME = "alphablend"
 KEYS = ("id", "subtask", "tau", "seed", "fg_phrase", "bg_phrase", "prompt", "bg_asset")
@@ -33,19 +33,12 @@ def export(data: Path, out: Path) -> int:
     shards = sorted(path for path in data.glob("*.parquet") if path.name != "assets.parquet")
     if not shards:
         raise UserError(f"data set {data}: no Parquet shard in it; run: python -m stages synthesize alphablend")
-    final, growing = out / NAME, out / f".{NAME}.partial"
+    final = out / NAME
     if final.exists():
         raise UserError(f"folder {final}: exists already; name another folder or remove it")
-    shutil.rmtree(growing, ignore_errors=True)
-    try:
-        growing.mkdir(parents=True)
-        count = sum(export_shard(shard, growing) for shard in tqdm(shards, "export", mininterval=1.0))
-        growing.rename(final)
-    except OSError as error:
-        raise UserError(f"folder {out}: cannot be written ({error.strerror})") from error
-    finally:
-        shutil.rmtree(growing, ignore_errors=True)
-    return count
+    with whole(final) as (growing,):
+        growing.mkdir()
+        return sum(export_shard(shard, growing) for shard in tqdm(shards, "export", mininterval=1.0))
 
 
 def export_shard(shard: Path, folder: Path) -> int:

@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from stages.layout import partial
 from stages.pictures.asset import KINDS, Picture, encode
 from stages.pictures.catalogue import COLUMNS, ROWS, write
 from stages.pictures.sources import SOURCES, content_sum, spread
@@ -28,6 +27,7 @@ from stages.sources import images
 from stages.sources.images import described
 from systems.parts.errors import UserError
 from systems.parts.run import Expectation
+from systems.parts.whole import partial
 
 
 def fetched(folder: Path, **params: Any) -> Path:
