@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from stages import closure, discover, layout, settings
+from stages import closure, discover, layout, lineage, settings
 from stages.run import NO_EXPECT, NO_FIT, Expect, Fit, StageRun
 from stages.tracking import tracked
 from systems.parts.errors import UserError
+from systems.parts.whole import remove
 
 FULL_OR_CLOSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -29,13 +30,14 @@ def prepare(stage: str, name: str, plan: layout.Layout, fit: Fit, expect: Expect
             raise UserError(f"input {key} of stage '{stage}' of '{name}': {path} does not exist; run its stage first")
     final = Path(plan.output.format(name=name)) if plan.output else Path(".work") / f"{stage}-{name}"
     run = StageRun(stage, name, params, inputs, final, plan.report_folder(name), layout.workers())
-    run.work = Path(".work") / "runs"
+    if fit is not NO_FIT:
+        run.work = Path(".work") / "runs" / lineage.fingerprint(run)
     run.fitter, run.expecter = fit, expect
     return run, call
 
 
 def perform(plan: layout.Layout, name: str, fit: Fit = NO_FIT, expect: Expect = NO_EXPECT) -> None:
-    """Run a stage whole; on any error nothing half-written stays."""
+    """Run a stage whole; on any error nothing half-written stays but the checkpoints to go on from."""
     run, call = prepare(plan.stage, name, plan, fit, expect)
     closure.require_fresh(plan.stage, name)
     outputs = plan.outputs(name)
@@ -44,6 +46,8 @@ def perform(plan: layout.Layout, name: str, fit: Fit = NO_FIT, expect: Expect = 
             run.begin()
             call(run)
             run.finish(outputs)
+            if fit is not NO_FIT:
+                remove(run.work)
             if plan.stage == "train":
                 run.tracker.model(run.final, run.metrics.get("score"))
     except OSError as error:

@@ -56,6 +56,17 @@ def closure_hash(stage: str, name: str) -> str:
     return digest.hexdigest()
 
 
+def fingerprint(run: StageRun[Any]) -> str:
+    """Name of a stage with exactly these parameters, inputs and modules: what a killed run of it left may be used."""
+    digest = hashlib.sha256(json.dumps(run.params.model_dump(mode="json"), sort_keys=True).encode())
+    for key, path in sorted(run.inputs.items()):
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                digest.update(f"{key}/{file.relative_to(path)}".encode() + file.read_bytes())
+    digest.update(closure_hash(run.stage, run.name).encode())
+    return f"{run.stage}-{run.name}-{digest.hexdigest()[:16]}"
+
+
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Nested parameters as `a.b: text`, long texts cut to what MLflow takes and marked as cut."""
     found: dict[str, str] = {}

@@ -90,7 +90,7 @@ class StageRun(Generic[P]):
     final: Path
     reports: Path
     workers: int = 1
-    work: Path = Path(".work")
+    work: Path = Path(".work/runs")
     tracker: Tracker = field(default_factory=NoTracker)
     fitter: Fit = NO_FIT
     expecter: Expect = NO_EXPECT

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import shutil
 import warnings
@@ -18,7 +16,6 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
-from stages import closure
 from systems.parts.run import Training
 
 if TYPE_CHECKING:
@@ -103,9 +100,9 @@ class SamplePictures(Callback):
 def fit(run: StageRun[Any], module: lightning.LightningModule, data: Any, training: Training, label: str) -> None:
     """Train `module` in place; a run that was killed goes on from its last checkpoint and ends with the same weights.
 
-    Checkpoints lie in the work folder under a key of the parameters, the inputs and the code.
+    Checkpoints lie in the run's work folder, which goes when the stage has ended well.
     """
-    folder = work_folder(run) / label.replace("/", "_")
+    folder = run.work / label.replace("/", "_")
     trainer = lightning.Trainer(
         max_steps=training.steps,
         accelerator=training.accelerator,
@@ -144,15 +141,3 @@ def _callbacks(run: StageRun[Any], training: Training, label: str, folder: Path)
         SamplePictures(run, label, folder / "samples", training.sample_every),
         TQDMProgressBar(refresh_rate=max(1, training.steps // 100)),
     ]
-
-
-def work_folder(run: StageRun[Any]) -> Path:
-    """Folder of the checkpoints of this stage for exactly these parameters, inputs and modules."""
-    digest = hashlib.sha256(json.dumps(run.params.model_dump(mode="json"), sort_keys=True).encode())
-    for key, path in sorted(run.inputs.items()):
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_file():
-                digest.update(f"{key}/{file.relative_to(path)}".encode() + file.read_bytes())
-    for module in sorted(closure.modules(run.stage, run.name)):
-        digest.update((closure.PROJECT / module).read_bytes())
-    return run.work / f"{run.stage}-{run.name}-{digest.hexdigest()[:16]}"

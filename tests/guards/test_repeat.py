@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -30,7 +29,7 @@ def test_after_a_run_there_is_nothing_to_do(project: Path) -> None:
 def test_two_forced_runs_give_the_same_lock_with_any_number_of_workers(project: Path) -> None:
     before = locks(project)
     assert {"dvc.lock", "systems/image_layers/dvc.lock"} <= set(before)
-    shutil.rmtree(project / ".work")  # checkpoints and caches: nothing but the sources may help the second run
+    assert list((project / ".work" / "runs").rglob("*")) == []  # nothing but the sources may help the second run
     ended = run(project, "dvc", "repro", "--force", DELAMINATE_WORKERS="1")
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert "Running stage" in ended.stdout
