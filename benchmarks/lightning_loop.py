@@ -43,7 +43,7 @@ def make() -> tuple[InContextDecomposition, StepBatches]:
 
 
 def by_lightning() -> float:
-    """Milliseconds a step through the stage's trainer, with its logger, checkpoint and progress bar."""
+    """Milliseconds a step through the stage's trainer, with its curves, checkpoint and progress bar."""
     module, batches = make()
     module.sample_picture = None  # type: ignore[assignment] - drawing is no part of the loop
     training = Training(steps=STEPS, batch=BATCH, checkpoint_every=STEPS, sample_every=STEPS)

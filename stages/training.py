@@ -5,15 +5,12 @@ from __future__ import annotations
 import logging
 import shutil
 import warnings
-from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
 from systems.parts.run import Training
@@ -27,40 +24,20 @@ warnings.filterwarnings("ignore", module="lightning.pytorch", message=".*does no
 LOG_EVERY = 20
 
 
-class RunLogger(Logger):
-    """Hands what a module logs to the run, which batches it."""
+class Curves(Callback):
+    """Hands what a module logs to the run, and carries the curves through checkpoints for a resumed run.
 
-    def __init__(self, run: StageRun[Any], label: str) -> None:
-        super().__init__()
-        self.run, self.label = run, label
-
-    @property
-    def name(self) -> str:
-        """The fit's label."""
-        return self.label
-
-    @property
-    def version(self) -> str:
-        """One version: a resumed run goes on with its curve."""
-        return ""
-
-    @rank_zero_only
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Pass every metric on as a point of the curve `<label>/<metric>`."""
-        for key, value in metrics.items():
-            if key != "epoch":
-                self.run.metric(f"{self.label}/{key}", value, step)
-
-    @rank_zero_only
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any, **__: Any) -> None:
-        """Nothing to do: the stage records its parameters itself."""
-
-
-class KeepCurves(Callback):
-    """Carries the curves through checkpoints, so that a resumed run has whole ones."""
+    Not a logger: Lightning calls those after it has saved a checkpoint, in which the last point would be missing.
+    """
 
     def __init__(self, run: StageRun[Any], label: str) -> None:
         self.run, self.label = run, label
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Pass every metric on as a point of the curve `<label>/<metric>`, every so many steps."""
+        if trainer.global_step % LOG_EVERY == 0 and trainer.is_global_zero:
+            for key, value in trainer.logged_metrics.items():
+                self.run.metric(f"{self.label}/{key}", float(value), trainer.global_step - 1)
 
     def state_dict(self) -> dict[str, Any]:
         """Points so far of this fit's curves."""
@@ -112,8 +89,7 @@ def fit(run: StageRun[Any], module: lightning.LightningModule, data: Any, traini
         precision=training.precision,
         gradient_clip_val=training.clip or None,
         deterministic=True,
-        logger=RunLogger(run, label),
-        log_every_n_steps=LOG_EVERY,
+        logger=False,
         enable_model_summary=False,
         enable_checkpointing=True,
         use_distributed_sampler=False,
@@ -137,7 +113,7 @@ def _callbacks(run: StageRun[Any], training: Training, label: str, folder: Path)
             save_top_k=1,
             enable_version_counter=False,
         ),
-        KeepCurves(run, label),
+        Curves(run, label),
         SamplePictures(run, label, folder / "samples", training.sample_every),
         TQDMProgressBar(refresh_rate=max(1, training.steps // 100)),
     ]

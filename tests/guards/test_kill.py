@@ -1,4 +1,4 @@
-"""`kill -9` in the middle of training, then the same command again: the weights of an uninterrupted run."""
+"""`kill -9` in the middle of training, then the same command again: weights and curves of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TRAINED = sorted(name for stage, name in pairs(read_params(PROJECT / "params.yam
 MOST_KILLS = 4  # in the first phase and some of the later ones
 
 
-def weights(folder: Path) -> dict[str, bytes]:
+def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -47,8 +47,8 @@ def killed_at_a_new_checkpoint(project: Path, command: tuple[str, ...]) -> bool:
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_training_killed_again_and_again_ends_with_the_same_weights(project: Path, name: str) -> None:
-    model = project / "models" / name
-    whole = weights(model)
+    model, curves = project / "models" / name, project / "reports" / "train" / name
+    whole, drawn = contents(model), contents(curves)
     assert any(path.endswith(".safetensors") for path in whole)
     shutil.rmtree(model)
     assert checkpoints(project) == 0, "a finished training left what the next one would go on from"
@@ -61,5 +61,6 @@ def test_a_training_killed_again_and_again_ends_with_the_same_weights(project: P
     assert kills, (project / "killed.log").read_text()[-3000:]
     ended = run(project, *command)
     assert ended.returncode == 0, ended.stderr[-3000:]
-    assert weights(model) == whole
+    assert contents(model) == whole
+    assert contents(curves) == drawn
     assert checkpoints(project) == 0

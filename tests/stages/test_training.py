@@ -65,8 +65,9 @@ def train(run: Run[Params]) -> None:
 
 
 @pytest.fixture
-def net(toy: Path) -> Path:
-    """The toy project with a system that trains for six steps."""
+def net(toy: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The toy project with a system that trains for six steps and logs each."""
+    monkeypatch.setattr("stages.training.LOG_EVERY", 1)
     (toy / "systems" / "toys" / "toy.py").write_text(NET)
     choose(toy, 6)
     closure.imported.cache_clear()
@@ -106,10 +107,13 @@ def test_a_run_that_ended_well_leaves_no_checkpoint_and_the_next_starts_anew(net
 def test_a_run_that_stopped_goes_on_from_its_checkpoint_and_ends_the_same(net: Path) -> None:
     steps_of_a_run(net)
     weight = (net / "models" / "toy" / "weight").read_text()
+    curve = (net / "reports" / "train" / "toy" / "plots" / "net_loss.csv").read_text()
+    assert [line.split(",")[0] for line in curve.splitlines()] == ["step", *"012345"]
     assert steps_of_a_run(net, stop_at=5) == [0, 1, 2, 3, 4]
     assert len(checkpoints(net)) == 1
     assert steps_of_a_run(net) == [4, 5]
     assert (net / "models" / "toy" / "weight").read_text() == weight
+    assert (net / "reports" / "train" / "toy" / "plots" / "net_loss.csv").read_text() == curve
     assert checkpoints(net) == set()
 
 
