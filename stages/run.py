@@ -180,12 +180,17 @@ class StageRun(Generic[P]):
             remove(folder)
 
     def finish(self, outputs: Sequence[Path]) -> None:
-        """Write the small results and give every output of the layout its final name."""
+        """Write the small results and give every output of the layout its final name.
+
+        A stage has to draw something: without its folder of plots a clone of the repository would run it again.
+        """
         small = partial(self.reports)
         _write_json(small / "metrics.json", dict(sorted(self.metrics.items())))
         _write_json(small / "holds.json", self.holds)
         for name, points in self.curves.items():
             _write_curve(self.plots / f"{name.replace('/', '_')}.csv", name.rsplit("/", 1)[-1], points)
+        if self.reports / "plots" in outputs and not any(self.plots.iterdir()):
+            raise RuntimeError(f"{self.stage} of {self.name} drew nothing: Git keeps no empty folder of plots")
         wanted = {path.name for path in outputs if path.parent == self.reports}
         for path in small.iterdir():
             if path.name in wanted:

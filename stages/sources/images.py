@@ -28,6 +28,7 @@ from stages.pictures.sources import SOURCES, spread
 from stages.registries.packages import Unavailable, cache_folder, obtain, version_of
 from systems.parts.errors import UserError
 from systems.parts.run import Expectation, Run, Strict
+from systems.parts.tables import counted
 
 SourceName = Literal[
     "tuxpaint-stamps", "gcompris", "stellarium", "scikit-image", "simple-icons", "imagecorruptions", "stardist"
@@ -188,6 +189,7 @@ def validate(run: Run[Checks]) -> None:
     run.expect("kinds", pa.table(columns), [ENOUGH])
     run.expect("pictures", _measured(run, folder, table), [SAME_PIXELS])
     run.metric("assets", table.num_rows)
+    run.table("assets", counted(table, ["kind", "source"], "assets"))
 
 
 def _measured(run: Run[Checks], folder: Path, table: pa.Table) -> pa.Table:

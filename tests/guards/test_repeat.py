@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.smoke import run
+from tests.smoke import AUTHOR, run
 
 pytestmark = pytest.mark.slow
 
@@ -24,6 +24,16 @@ def test_after_a_run_there_is_nothing_to_do(project: Path) -> None:
     assert ended.returncode == 0
     assert "Running stage" not in ended.stdout
     assert locks(project) == before
+
+
+def test_in_a_clone_with_the_same_cache_there_is_nothing_to_do(project: Path, tmp_path: Path) -> None:
+    """Git keeps no empty folder, so an output that is one would be missing in every clone."""
+    clone = tmp_path / "clone"
+    for command in (("git", "add", "-A"), ("git", *AUTHOR, "commit", "-qm", "ran"), ("git", "clone", "-q", ".", clone)):
+        assert run(project, *map(str, command)).returncode == 0
+    assert run(clone, "dvc", "cache", "dir", "--local", str(project / ".dvc" / "cache")).returncode == 0
+    assert run(clone, "dvc", "checkout").returncode == 0
+    assert json.loads(run(clone, "dvc", "status", "--json").stdout) == {}
 
 
 def test_two_forced_runs_give_the_same_lock_with_any_number_of_workers(project: Path) -> None:

@@ -17,6 +17,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 TOY = '''"""A system that writes its size to one file."""
 
+import pyarrow as pa
 from pydantic import Field
 
 from systems.parts.run import Run, Strict
@@ -32,6 +33,7 @@ def synthesize(run: Run[Params]) -> None:
     """Write the size."""
     (run.output / "size.txt").write_text(str(run.params.size))
     run.metric("size", run.params.size)
+    run.table("sizes", pa.table({"size": [run.params.size]}))
 '''
 PARAMS = "toys:\n  synthesize:\n    toy:\n      size: 3\n"
 

@@ -33,7 +33,7 @@ def fails(arguments: Any = None) -> int:
 def test_a_stage_leaves_its_outputs(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(lambda _: perform(PLAN, "toy"), []) == 0
     assert (toy / "data" / "toy" / "size.txt").read_text() == "3"
-    assert tree(toy) == {"size.txt", "metrics.json"}
+    assert tree(toy) == {"size.txt", "metrics.json", "sizes.csv"}
     assert "done in" in capsys.readouterr().err
 
 

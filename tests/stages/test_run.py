@@ -19,6 +19,8 @@ from systems.parts.run import Op, Strict
 
 matplotlib.use("Agg")
 
+ROWS = pa.table({"a": [1, 2]})
+
 
 class Seeded(Strict):
     seed: int = 0
@@ -44,7 +46,7 @@ def test_nothing_is_visible_before_the_end_and_all_of_it_after(run: StageRun[See
     run.metric("loss", 0.5, step=10)
     run.metric("loss", 0.25, step=20)
     run.figure("grid", np.zeros((4, 5, 4), np.uint8))
-    run.table("rows", pa.table({"a": [1, 2]}))
+    run.table("rows", ROWS)
     run.hold("4.6", 0.5, "<=", 0.7, "it decomposes", seeds=3)
     assert not any(path.exists() for path in outputs(run))
 
@@ -64,13 +66,16 @@ def test_a_later_run_replaces_the_whole_result(run: StageRun[Seeded]) -> None:
     for name in ("old", "new"):
         run.begin()
         (run.output / name).touch()
+        run.table(name, ROWS)
         run.finish(outputs(run))
     assert files(run.final) == {"new"}
+    assert files(run.reports / "plots") == {"new.csv"}
 
 
 def test_a_failed_run_leaves_the_former_result_and_nothing_of_its_own(run: StageRun[Seeded], tmp_path: Path) -> None:
     run.begin()
     (run.output / "old").touch()
+    run.table("old", ROWS)
     run.finish(outputs(run))
     before = files(tmp_path)
     run.begin()
@@ -85,8 +90,9 @@ def test_what_a_killed_run_left_does_not_reach_the_next_result(run: StageRun[See
     run.figure("half", np.zeros((2, 2, 3), np.uint8))
     after_kill = StageRun("train", "net", Seeded(), {}, run.final, run.reports)
     after_kill.begin()
+    after_kill.table("rows", ROWS)
     after_kill.finish(outputs(run))
-    assert files(tmp_path) == {"reports/net/metrics.json", "reports/net/holds.json"}
+    assert files(tmp_path) == {f"reports/net/{name}" for name in ("metrics.json", "holds.json", "plots/rows.csv")}
     assert run.final.is_dir()
 
 
@@ -96,6 +102,30 @@ def test_only_declared_outputs_appear(run: StageRun[Seeded], tmp_path: Path) -> 
     run.finish([run.reports / "metrics.json"])
     assert files(tmp_path) == {"reports/net/metrics.json"}
     assert not run.final.exists()
+
+
+def test_a_stage_that_draws_nothing_is_refused_and_leaves_nothing(run: StageRun[Seeded], tmp_path: Path) -> None:
+    run.begin()
+    (run.output / "result").touch()
+    run.metric("rmse", 2)
+    with pytest.raises(RuntimeError, match="train of net drew nothing: Git keeps no empty folder"):
+        run.finish(outputs(run))
+    run.discard()
+    assert files(tmp_path) == set()
+
+
+@pytest.mark.parametrize("draw", ["curve", "figure", "table"])
+def test_one_curve_figure_or_table_is_enough(run: StageRun[Seeded], draw: str) -> None:
+    run.begin()
+    match draw:
+        case "curve":
+            run.metric("loss", 1, step=0)
+        case "figure":
+            run.figure("grid", np.zeros((4, 5, 3), np.uint8))
+        case "table":
+            run.table("rows", ROWS)
+    run.finish(outputs(run))
+    assert len(files(run.reports / "plots")) == 1
 
 
 def test_an_output_that_cannot_be_replaced_is_named(run: StageRun[Seeded], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from systems.parts.blend import reblend_error
 from systems.parts.errors import UserError
 from systems.parts.pictures import decode, digest
 from systems.parts.run import Expectation, Run, Strict
+from systems.parts.tables import counted
 
 Row = Mapping[str, Any]
 
@@ -55,6 +56,7 @@ def validate(run: Run[Params]) -> None:
     samples = pa.concat_tables(tables)
     run.expect("samples", samples, SAMPLES)
     run.expect("assets", asset_use(samples, pq.read_table(folder / "assets.parquet")), ASSETS)
+    run.table("samples", counted(samples, ["subtask", "tau", "split"], "samples"))
     run.metric("largest re-blend error in 255ths", pc.max(samples["error"]).as_py())
 
 

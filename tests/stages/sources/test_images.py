@@ -193,6 +193,9 @@ def test_validate_measures_the_stored_pictures(tmp_path: Path) -> None:
     seen = validated(output, minimum={"photo": 3})
     pictures, _ = seen["pictures"]
     assert pictures["listed"].to_pylist() == pictures["measured"].to_pylist()
+    with (partial(output / "r") / "plots" / "assets.csv").open() as file:
+        drawn = {(row["kind"], row["source"]): row["assets"] for row in csv.DictReader(file)}
+    assert drawn["photo", "samples"] == "30"
     counts, _ = seen["kinds"]
     assert counts.to_pylist() == [{"kind": "photo", "assets": 30, "minimum": 3}]
     path = output / "samples.parquet"

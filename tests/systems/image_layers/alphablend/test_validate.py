@@ -9,12 +9,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv
 
 from stages.expectations import expect
 from stages.run import StageRun
+from systems.image_layers.alphablend.table import TAUS
 from systems.image_layers.alphablend.validate import Params, validate
 from systems.parts.errors import UserError
 from systems.parts.pictures import decode, digest, image_column, write_table
+from systems.parts.whole import partial
 
 Change = Callable[[list[dict]], None]
 
@@ -45,6 +48,9 @@ def spoil(copy: Path, change: Change, name: str = "test-00003.parquet") -> None:
 def test_a_sound_data_set_passes(data: Path, tmp_path: Path) -> None:
     metrics = check(data, tmp_path)
     assert metrics["samples/rows"] == 6 * 17
+    counts = csv.read_csv(partial(tmp_path / "reports" / "validate" / "alphablend") / "plots" / "samples.csv")
+    assert sum(counts["samples"].to_pylist()) == 6 * 17
+    assert set(counts["subtask"].to_pylist()) == set(TAUS)
     assert metrics["shards/rows"] == 6 * 3 + 6
     assert 0 < metrics["largest re-blend error in 255ths"] <= 0.5 + 1e-3
 
