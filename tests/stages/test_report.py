@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from stages import report
 from stages.closure import PROJECT
+from stages.reporting import page
 from systems.parts.errors import UserError
+from systems.parts.grids import grid
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
@@ -35,16 +41,25 @@ PROBE = """<script>addEventListener("load", () => {
 });</script>"""
 
 
+def noise(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def pixels_of(picture: dict[str, Any]) -> np.ndarray:
+    """What a browser sees of an embedded picture before it is enlarged."""
+    content = base64.b64decode(picture["uri"].removeprefix("data:image/webp;base64,"))
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project whose stages have all left something to show."""
     shutil.copyfile(PROJECT / "params.yaml", tmp_path / "params.yaml")
     reports = tmp_path / "reports"
-    for stage in ("train", "decompose", "evaluate"):
+    for stage in ("train", "decompose", "evaluate", "synthesize"):
         (reports / stage / "diffdecompose" / "plots").mkdir(parents=True)
-    picture = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
-    for stage in ("decompose", "evaluate"):
-        Image.fromarray(picture).save(reports / stage / "diffdecompose" / "plots" / "layers.png")
+    for stage, name in (("decompose", "layers"), ("evaluate", "layers"), ("synthesize", "test-samples")):
+        Image.fromarray(noise(40, 60)).save(reports / stage / "diffdecompose" / "plots" / f"{name}.png")
     curve = "step,loss\n" + "".join(f"{step},{1 / (step + 1)}\n" for step in range(100))
     (reports / "train" / "diffdecompose" / "plots" / "cloned-0_loss.csv").write_text(curve)
     measured = {"headline/background RMSE: one sample": 25.5}
@@ -61,11 +76,47 @@ def test_the_page_is_whole_in_itself_and_the_same_twice(project: Path) -> None:
     before = {path: path.read_bytes() for path in (report.PAGE, report.LEDGER, report.DOCS)}
     report.main([])
     assert {path: path.read_bytes() for path in before} == before
-    page = report.PAGE.read_text()
-    assert not re.search(r"(src|href)=[\"']?(https?:)?//", page)
-    assert "<script>alert" not in page
-    assert "25.5" in page
-    assert "polyline" in page
+    text = report.PAGE.read_text()
+    assert not re.search(r"(src|href)=[\"']?(https?:)?//", text)
+    assert "<script>alert" not in text
+    assert "25.5" in text
+    assert "polyline" in text
+
+
+def test_dvc_knows_all_that_the_page_is_made_of() -> None:
+    known = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]["report"]["deps"]
+    assert {f"reports/{stage}" for stage in (*page.SHOWN, *page.COUNTED, page.TRAINED)} <= set(known)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_an_enlarged_grid_is_embedded_without_its_repeated_pixels(tmp_path: Path, scale: int) -> None:
+    tiles = noise(2 * 24, 3 * 24).reshape(2, 24, 3, 24, 3).swapaxes(1, 2)
+    Image.fromarray(grid(list(tiles), scale)).save(tmp_path / "layers.png")
+    picture = page.embedded(tmp_path / "layers.png")
+    small = pixels_of(picture)
+    assert picture["times"] == scale
+    assert (picture["width"], picture["height"]) == (small.shape[1] * scale, small.shape[0] * scale)
+    windows = np.lib.stride_tricks.sliding_window_view(small, (24, 24, 3)).reshape(-1, 24, 24, 3)
+    for tile in tiles.reshape(-1, 24, 24, 3):
+        assert (windows == tile).all(axis=(1, 2, 3)).any()
+
+
+@pytest.mark.parametrize("pixels", [noise(30, 50), np.zeros((30, 50, 3), np.uint8), np.zeros((1, 1, 3), np.uint8)])
+def test_a_picture_that_was_not_enlarged_stays_as_it_is(tmp_path: Path, pixels: np.ndarray) -> None:
+    Image.fromarray(pixels).save(tmp_path / "plot.png")
+    picture = page.embedded(tmp_path / "plot.png")
+    assert picture["times"] == 1
+    assert (pixels_of(picture) == pixels).all()
+
+
+def test_a_large_picture_is_shrunk_and_loses_a_little(tmp_path: Path) -> None:
+    fine = np.asarray(Image.fromarray(noise(60, 120)).resize((2 * page.WIDEST, page.WIDEST), Image.Resampling.BICUBIC))
+    Image.fromarray(fine).save(tmp_path / "photo.png")
+    picture = page.embedded(tmp_path / "photo.png")
+    assert (picture["width"], picture["height"]) == (page.WIDEST, page.WIDEST // 2)
+    wanted = np.asarray(Image.fromarray(fine).resize((page.WIDEST, page.WIDEST // 2), Image.Resampling.LANCZOS))
+    assert 0 < np.abs(pixels_of(picture).astype(float) - wanted).mean() < 12
+    assert len(picture["uri"]) < wanted.size / 3
 
 
 def test_a_name_is_refused(project: Path) -> None:
@@ -77,11 +128,11 @@ def test_a_name_is_refused(project: Path) -> None:
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_browser_shows_the_ledger_and_every_picture(project: Path, width: int) -> None:
     report.main([])
-    page = project / "probe.html"
-    page.write_text(report.PAGE.read_text().replace("</body>", PROBE + "</body>"))
+    probe = project / "probe.html"
+    probe.write_text(report.PAGE.read_text().replace("</body>", PROBE + "</body>"))
     command = [str(BROWSER), *FLAGS, f"--window-size={width},900", f"--user-data-dir={project / 'browser'}"]
     seen = subprocess.run(
-        [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120, check=True
+        [*command, "--dump-dom", probe.as_uri()], capture_output=True, text=True, timeout=120, check=True
     )
     assert "<title>shown 2 of 2, too wide false</title>" in seen.stdout
     rows = re.findall(r"<th scope=\"row\">(4\.\d)</th>", seen.stdout)

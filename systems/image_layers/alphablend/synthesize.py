@@ -181,7 +181,7 @@ def prompt(made: Foreground, bg_phrase: str) -> str:
 
 
 def contact_sheet(
-    folder: Path, split: Split, subtasks: tuple[str, ...], columns: int = 12
+    folder: Path, split: Split, subtasks: tuple[str, ...], columns: int = 8
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Three rows a sub-task: foregrounds on a checker-board, backgrounds, composites."""
     rows = []

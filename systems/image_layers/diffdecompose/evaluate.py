@@ -31,7 +31,7 @@ from systems.parts.triplets import Triplets, read_triplets
 Pictures = UInt8[np.ndarray, "n h w c"]
 Errors = Mapping[str, Sequence[Mapping[str, float]]]
 """RMSE by answer, seed and sub-task."""
-SHOWN = 8
+SHOWN = 6
 TRIVIAL = ("the composite itself", "mean colour")
 MEAN_OF = "mean of {}"
 HEADLINE = {
