@@ -1,6 +1,7 @@
 """What the Lightning loop costs: the same training steps by `Run.fit` and by a plain PyTorch loop, in one run.
 
     python benchmarks/lightning_loop.py
+    python benchmarks/lightning_loop.py --quick     # shows that it works; measures nothing
 
 Prints milliseconds a step of both, medians of several rounds that take turns, and writes
 `reports/benchmarks/lightning_loop.json`.
@@ -8,6 +9,7 @@ Prints milliseconds a step of both, medians of several rounds that take turns, a
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import sys
@@ -26,27 +28,28 @@ from systems.image_layers.diffdecompose.tiny import TinyBackbone, TinyParams
 from systems.parts.run import Strict, Training
 from systems.parts.step_batches import StepBatches
 
-STEPS, BATCH, ROUNDS, SAMPLES = 150, 32, 5, 256
+STEPS, ROUNDS, QUICK = 150, 5, 2
+BATCH, SAMPLES = 32, 256
 TOKENS, CHANNELS = 16, 64
-RESULT = Path("reports/benchmarks/lightning_loop.json")
+RESULT = Path(__file__).resolve().parents[1] / "reports" / "benchmarks" / "lightning_loop.json"
 
 
-def make() -> tuple[InContextDecomposition, StepBatches]:
+def make(steps: int) -> tuple[InContextDecomposition, StepBatches]:
     """The default network on random tokens of the default size."""
     torch.manual_seed(0)
     decomposer = Decomposer(TinyBackbone(TinyParams(latents=16)), regression=False)
     decomposer.backbone.vae.requires_grad_(False)
     names = ["any"] * SAMPLES
-    module = InContextDecomposition(decomposer, Optimisation(lr=1e-3), STEPS, 0, names, names, {})
+    module = InContextDecomposition(decomposer, Optimisation(lr=1e-3), steps, 0, names, names, {})
     tokens = {layer: torch.randn(SAMPLES, TOKENS, CHANNELS) for layer in ("z", "x", "y")}
-    return module, StepBatches({**tokens, "row": torch.arange(SAMPLES)}, BATCH, STEPS, 0)
+    return module, StepBatches({**tokens, "row": torch.arange(SAMPLES)}, BATCH, steps, 0)
 
 
-def by_lightning() -> float:
+def by_lightning(steps: int) -> float:
     """Milliseconds a step through the stage's trainer, with its curves, checkpoint and progress bar."""
-    module, batches = make()
+    module, batches = make(steps)
     module.sample_picture = None  # type: ignore[assignment] - drawing is no part of the loop
-    training = Training(steps=STEPS, batch=BATCH, checkpoint_every=STEPS, sample_every=STEPS)
+    training = Training(steps=steps, batch=BATCH, checkpoint_every=steps, sample_every=steps)
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         run = StageRun("train", "diffdecompose", Strict(), {}, here / "out", here / "reports", work=here / "work")
@@ -54,12 +57,12 @@ def by_lightning() -> float:
         run.begin()
         started = time.perf_counter()
         fit(run, module, batches, training, "bench")
-        return 1000 * (time.perf_counter() - started) / STEPS
+        return 1000 * (time.perf_counter() - started) / steps
 
 
-def by_hand() -> float:
+def by_hand(steps: int) -> float:
     """Milliseconds a step of the shortest loop that does the same work."""
-    module, batches = make()
+    module, batches = make(steps)
     module.log = lambda *_: None  # type: ignore[method-assign,assignment]
     configured = module.configure_optimizers()
     optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
@@ -70,16 +73,22 @@ def by_hand() -> float:
         torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-    return 1000 * (time.perf_counter() - started) / STEPS
+    return 1000 * (time.perf_counter() - started) / steps
 
 
 def main() -> None:
-    """Take turns, print and write the medians."""
-    rounds = [(by_hand(), by_lightning()) for _ in range(ROUNDS)]
+    """Take turns, print and write the medians; those of a quick run are not written."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="show that it works with a few steps")
+    quick = parser.parse_args().quick
+    steps, turns = (QUICK, 1) if quick else (STEPS, ROUNDS)
+    rounds = [(by_hand(steps), by_lightning(steps)) for _ in range(turns)]
     plain, lightning = (statistics.median(column) for column in zip(*rounds, strict=True))
     ratio = statistics.median(b / a for a, b in rounds)
     result = {"plain ms a step": plain, "lightning ms a step": lightning, "overhead": ratio - 1}
     print(f"plain {plain:.1f} ms, Lightning {lightning:.1f} ms a step; overhead {100 * (ratio - 1):.1f} %")
+    if quick:
+        return
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps({name: round(value, 4) for name, value in result.items()}, indent=1) + "\n")
 
