@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
+from flows import scale
+from stages.settings import read_params
 from tests.smoke import PROJECT, run
 
 PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md"))]
@@ -29,27 +34,63 @@ ELSEWHERE = {
 }
 
 
-def commands() -> dict[str, str]:
-    """Every command line in a bash block, and the page that names it first."""
+FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """Every block of a language, and the name of its page."""
+    return [
+        (textwrap.dedent(block), page.relative_to(PROJECT).as_posix())
+        for page in PAGES
+        for _, found, block in FENCED.findall(page.read_text())
+        if found == language
+    ]
+
+
+def commands(block: str) -> list[str]:
+    """The command lines of a bash block without their comments."""
+    lines = (" ".join(line.split(" #")[0].split()) for line in block.replace("\\\n", " ").splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def scripts() -> dict[str, str]:
+    """What is tried here of every bash block, and the page that has it first."""
     found: dict[str, str] = {}
-    for page in PAGES:
-        for block in re.findall(r"^ *```bash\n(.*?)^ *```", page.read_text(), re.DOTALL | re.MULTILINE):
-            for line in block.replace("\\\n", " ").splitlines():
-                command = " ".join(line.split(" #")[0].split())
-                if command and not command.startswith("#"):
-                    found.setdefault(command, str(page.relative_to(PROJECT)))
+    for block, page in blocks("bash"):
+        if lines := [line for line in commands(block) if line not in ELSEWHERE]:
+            found.setdefault("\n".join(lines), page)
     return found
 
 
-COMMANDS = commands()
+SCRIPTS = scripts()
+COMMANDS = list(dict.fromkeys(line for block, _ in blocks("bash") for line in commands(block)))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command not in ELSEWHERE])
-def test_command_runs(project: Path, command: str) -> None:
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_commands_of_a_block_run_one_after_another(project: Path, script: str) -> None:
     Image.effect_noise((96, 64), 60).convert("RGB").save(project / "photo.png")
-    ended = run(project, "bash", "-ec", command)
-    assert ended.returncode == 0, f"{COMMANDS[command]}: {command}\n{ended.stdout[-1500:]}{ended.stderr[-1500:]}"
+    ended = run(project, "bash", "-euc", script)
+    assert ended.returncode == 0, f"{SCRIPTS[script]}: {script}\n{ended.stdout[-1500:]}{ended.stderr[-1500:]}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_can_be_tried_stands_in_a_block_that_is(page: Path) -> None:
+    text = page.read_text()
+    assert {language for _, language, _ in FENCED.findall(text)} <= {"bash", "python", "yaml"}
+    assert [line for line in FENCED.sub("", text).splitlines() if line.startswith(("    ", "\t", "```"))] == []
+
+
+@pytest.mark.parametrize(("block", "page"), blocks("python"))
+def test_python_is_well_formed(block: str, page: str) -> None:
+    assert ast.parse(block, page).body
+
+
+@pytest.mark.parametrize(("block", "page"), blocks("yaml"))
+def test_parameters_are_there(block: str, page: str) -> None:
+    named = dict(scale.leaves(yaml.safe_load(block)))
+    assert named
+    assert scale.merged(read_params(PROJECT / "params.yaml"), named)
 
 
 def test_commands_tried_elsewhere_are_still_in_the_documents() -> None:
