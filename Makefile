@@ -17,7 +17,6 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export GX_ANALYTICS_ENABLED := false
 
 READY := .venv/ready
-CODE := flows stages systems tests benchmarks
 
 .PHONY: help run test test-fast lint types smoke dashboard lock env system clean
 
@@ -82,6 +81,7 @@ lock: $(READY) ## Resolve pyproject.toml anew into requirements.lock
 	  sed 's/^\(torch==[0-9.]*\)+cpu/\1/' .work/requirements.lock; } > requirements.lock
 	rm -r .work/lock .work/requirements.lock
 
-clean: ## Remove the environment, caches and unfinished work; data, models and results stay
-	rm -rf .venv .work .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## Remove the environment, tools' caches and unfinished work; downloads, data, results and records stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dvc_plots
+	[ ! -d .work ] || find .work -mindepth 1 -maxdepth 1 ! -name mlflow-spool ! -name prefect -exec rm -rf {} +
 	find . -name __pycache__ -type d -prune -exec rm -r {} +

@@ -9,8 +9,6 @@ from torch.nn import functional as F
 
 from systems.parts.rgba_vae import widen_conv_in, widen_conv_out
 
-DOWN = 4
-
 
 class Residual(nn.Module):
     """Two 3 x 3 convolutions beside the identity."""
