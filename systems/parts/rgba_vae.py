@@ -130,7 +130,7 @@ def hinge_loss(real: Float[Tensor, "b 1 h w"], fake: Float[Tensor, "b 1 h w"]) -
 
 
 def adaptive_weight(
-    reconstruction: Float[Tensor, ""], adversarial: Float[Tensor, ""], last_layer: nn.Parameter
+    reconstruction: Float[Tensor, ""], adversarial: Float[Tensor, ""], last_layer: Tensor
 ) -> Float[Tensor, ""]:
     """|grad rec| / (|grad adv| + 1e-4) at the decoder's last convolution, at most 1e4 and without gradient (VQGAN)."""
     losses = (reconstruction, adversarial)

@@ -119,7 +119,7 @@ class Autoencoder(lightning.LightningModule):
         One sum serves both: the first part sees frozen weights of the discriminator, the second a detached picture.
         """
         frozen = {name: weight.detach() for name, weight in adversary.named_parameters()}
-        adversarial = -torch.func.functional_call(adversary, frozen, (out,)).mean()
+        adversarial: Tensor = -torch.func.functional_call(adversary, frozen, (out,)).mean()
         weight = adaptive_weight(reconstruction, adversarial, self.vae.last_layer)
         own = hinge_loss(adversary(x), adversary(out.detach()))
         self.log("discriminator", own)

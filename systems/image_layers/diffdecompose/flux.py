@@ -72,9 +72,9 @@ class FluxAutoencoder(nn.Module):
         return out.to(latents)
 
     @property
-    def last_layer(self) -> nn.Parameter:
+    def last_layer(self) -> Tensor:
         """Weights of the last convolution, where an adversarial loss is weighed."""
-        weight: nn.Parameter = self.net.decoder.conv_out.weight
+        weight: Tensor = self.net.decoder.conv_out.weight
         return weight
 
 
