@@ -20,7 +20,7 @@ from systems.parts.grids import grid, on_checker
 from systems.parts.pictures import image_column, write_table
 from systems.parts.run import Run, Strict
 from systems.parts.step_batches import step_generator
-from systems.parts.tensors import to_numpy, to_uint8
+from systems.parts.tensors import pieces, to_numpy, to_uint8
 from systems.parts.triplets import Triplets, read_triplets
 
 __all__ = ["decompose", "decompose_image", "predict"]
@@ -58,10 +58,9 @@ def sample_all(
     """Foreground and background of one sample, and the mean background of `samples`, of every composite."""
     composites, subtasks, prompts = data.layer("comp"), data.strings("subtask"), data.strings("prompt")
     parts = []
-    for start in run.track(range(0, len(composites), BATCH), f"decompose {label}"):
-        rows = slice(start, start + BATCH)
+    for rows in run.track(list(pieces(len(composites), data.size, BATCH)), f"decompose {label}"):
         z = composites[rows].float() / 255
-        generator = step_generator(run.params.seed, start)
+        generator = step_generator(run.params.seed, rows.start)
         drawn = [
             decomposer.decompose(z, subtasks[rows], prompts[rows], run.params.steps, generator) for _ in range(samples)
         ]
@@ -73,6 +72,6 @@ def sample_all(
 
 def picture_of(data: Triplets, fg: Tensor, bg: Tensor) -> UInt8[np.ndarray, "H W 3"]:
     """Rows of composite, true and estimated foreground, true and estimated background, a few of each sub-task."""
-    rows = np.linspace(0, len(fg) - 1, SHOWN).astype(int)
+    rows = torch.from_numpy(np.linspace(0, len(fg) - 1, SHOWN).astype(int))
     shown = (data.pictures["comp"], data.pictures["fg"], fg, data.pictures["bg"], bg)
     return grid([on_checker(to_numpy(pictures[rows])) for pictures in shown])

@@ -93,7 +93,7 @@ def evaluate(run: Run[Params]) -> None:
 def read_truth(folder: Path) -> Truth:
     """The test split."""
     data = read_triplets(folder, "test")
-    return Truth(data, *(to_numpy(data.pictures[column]) for column in ("comp", "fg", "bg")))
+    return Truth(data, *(to_numpy(data.pictures[column][:]) for column in ("comp", "fg", "bg")))
 
 
 def read_estimate(path: Path) -> Estimate:
