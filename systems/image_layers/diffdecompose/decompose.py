@@ -6,6 +6,8 @@ python -m stages.decompose diffdecompose --image photo.png --out layers/
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pyarrow as pa
 import torch
@@ -16,6 +18,7 @@ from torch import Tensor
 from systems.image_layers.diffdecompose import storage
 from systems.image_layers.diffdecompose.module import Decomposer
 from systems.image_layers.diffdecompose.pictures import decompose_image, predict
+from systems.parts.errors import UserError
 from systems.parts.grids import grid, on_checker
 from systems.parts.pictures import image_column, write_table
 from systems.parts.run import Run, Strict
@@ -36,13 +39,14 @@ class Params(Strict):
     seed: int = Field(default=0, ge=0, description="seed of the samples drawn")
     steps: int = Field(default=10, gt=0, description="Euler steps a sample")
     samples: int = Field(default=8, gt=0, description="samples whose backgrounds are averaged; the first is kept whole")
+    accelerator: Literal["auto", "cpu", "gpu"] = Field(default="cpu", description="where the network runs")
 
 
 def decompose(run: Run[Params]) -> None:
     """Write `<variant>-<seed>.parquet`: id, fg, bg of one sample and the mean background of `samples` ones."""
     data = read_triplets(run.inputs["data"], "test")
     for label, variant in storage.read_saved(run.inputs["model"]).variants.items():
-        decomposer, _ = storage.load(run.inputs["model"], label)
+        decomposer = storage.load(run.inputs["model"], label)[0].to(device(run.params.accelerator))
         samples = 1 if variant.regression else run.params.samples
         fg, bg, mean = sample_all(run, decomposer, data, label, samples)
         columns = {"id": pa.array(data.strings("id")), "subtask": pa.array(data.strings("subtask"))}
@@ -50,6 +54,14 @@ def decompose(run: Run[Params]) -> None:
         images = {name: image_column(to_numpy(picture)) for name, picture in pictures.items()}
         write_table(pa.table({**columns, **images}), run.output / f"{label}.parquet")
         run.figure(label, picture_of(data, fg, bg))
+
+
+def device(accelerator: Literal["auto", "cpu", "gpu"]) -> str:
+    """Name of the device in torch; a GPU that is not there is refused."""
+    there = torch.cuda.is_available()
+    if accelerator == "gpu" and not there:
+        raise UserError("parameter accelerator = gpu: torch finds none; cpu or auto is wanted")
+    return "cuda" if there and accelerator != "cpu" else "cpu"
 
 
 def sample_all(
