@@ -36,13 +36,6 @@ SHOWN = 8
 TRIVIAL = ("the composite itself", "mean colour")
 MEAN_OF = "mean of {}"
 SEED = re.compile(r"-\d+$")
-HEADLINE = {
-    "the composite itself": "the composite itself",
-    "regression": "regression network",
-    "cloned": "one sample",
-    MEAN_OF.format("cloned"): "mean of samples",
-}
-"""Answers of the headline and how it calls them."""
 
 
 class Params(Strict):
@@ -83,8 +76,8 @@ def evaluate(run: Run[Params]) -> None:
     estimates = {label: read_estimate(run.inputs["layers"] / f"{label}.parquet") for label in saved.variants}
     run.table("scores", pa.Table.from_pylist(score_table(truth, estimates)))
     errors = background_errors(truth, estimates)
-    record_scores(run, errors)
-    record_checks(run, truth, estimates, errors)
+    record_scores(run, errors, seedless(saved.best))
+    record_checks(run, truth, estimates, errors, seedless(saved.best))
     record_adaptation(run, errors)
     record_perceptual(run, truth, estimates[saved.best])
     draw(run, truth, estimates, saved.best)
@@ -144,26 +137,36 @@ def score_table(truth: Truth, estimates: Mapping[str, Estimate]) -> list[dict[st
     return rows
 
 
+def seedless(label: str) -> str:
+    """Name of the variant, or of the mean of its samples, without the seed."""
+    return SEED.sub("", label)
+
+
 def seeds_of(estimates: Mapping[str, object], variant: str) -> list[str]:
     """Labels of a variant, a seed each."""
-    return [label for label in estimates if label.rsplit("-", 1)[0] == variant]
+    return [label for label in estimates if seedless(label) == variant]
 
 
 def background_errors(truth: Truth, estimates: Mapping[str, Estimate]) -> Errors:
     """Background RMSE a sub-task of every answer, a mapping a seed; the trivial answers have one."""
     found: dict[str, list[Mapping[str, float]]] = {}
     for label, bg in backgrounds(truth, estimates).items():
-        seedless = label if label in TRIVIAL else SEED.sub("", label)
-        found.setdefault(seedless, []).append(scores.by_group(scores.rmse, bg, truth.bg, truth.subtasks))
+        found.setdefault(seedless(label), []).append(scores.by_group(scores.rmse, bg, truth.bg, truth.subtasks))
     return found
 
 
-def record_scores(run: Run[Params], errors: Errors) -> None:
+def headline(best: str) -> Mapping[str, str]:
+    """Answers of the headline and how it calls them; `best` is the variant that stands for the system."""
+    baselines = {"the composite itself": "the composite itself", "regression": "regression network"}
+    return {**baselines, best: "one sample", MEAN_OF.format(best): "mean of samples"}
+
+
+def record_scores(run: Run[Params], errors: Errors, best: str) -> None:
     """Figures of metrics.json: the mean over seeds of every answer, a sub-task each, and the headline."""
     for answer, seeds in errors.items():
         for subtask in seeds[0]:
             run.metric(f"background RMSE/{answer}/{subtask}", mean(seed[subtask] for seed in seeds))
-    for answer, words in HEADLINE.items():
+    for answer, words in headline(best).items():
         if answer in errors:
             run.metric(f"headline/background RMSE: {words}", mean(seed["all"] for seed in errors[answer]))
 
@@ -178,12 +181,13 @@ def record_checks(
     truth: Truth,
     estimates: Mapping[str, Estimate],
     errors: Errors,
+    best: str,
 ) -> None:
-    """Check 4.6, for the mean over the seeds; the seeds' own figures stand in the metrics."""
+    """Check 4.6 of the variant `best`, for the mean over its seeds; the seeds' own figures stand in the metrics."""
     shown = scores.rmse(truth.comp, truth.bg)
-    labels = seeds_of(estimates, "cloned")
+    labels = seeds_of(estimates, best)
     recomposed = [scores.rmse(recompose(truth, estimates[label]), truth.comp) for label in labels]
-    single, averaged = ([seed["all"] for seed in errors[name]] for name in ("cloned", MEAN_OF.format("cloned")))
+    single, averaged = ([seed["all"] for seed in errors[name]] for name in (best, MEAN_OF.format(best)))
     for label, again, one, several in zip(labels, recomposed, single, averaged, strict=True):
         run.metric(f"seeds/{label}/recomposition RMSE", again)
         run.metric(f"seeds/{label}/background RMSE: one sample", one)
