@@ -18,6 +18,7 @@ from systems.image_layers.diffdecompose.module import Decomposer, InContextDecom
 from systems.image_layers.diffdecompose.positions import Position
 from systems.parts import lora
 from systems.parts.conv_vae import ConvVAE
+from systems.parts.errors import UserError
 from systems.parts.perceptual import STLPIPS
 from systems.parts.run import Run, Strict, Training
 from systems.parts.step_batches import StepBatches
@@ -62,6 +63,31 @@ class Params(storage.Architecture):
     variants: Mapping[str, Variant] = Field(min_length=1, description="ways to train the transformer, by name")
     best: str = Field(default="cloned-0", description="variant that decompose uses for a person's own pictures")
 
+    @model_validator(mode="after")
+    def _variants_fit_together(self) -> Params:
+        whole: list[str] = []
+        for name, variant in self.variants.items():
+            if variant.start and variant.start not in whole:
+                there = ", ".join(whole) or "none"
+                raise UserError(
+                    f"parameter variants.{name}.start = {variant.start}: a variant that is trained earlier, with "
+                    f"neither start nor rank, is wanted ({there})"
+                )
+            if self.backbone == "flux" and variant.position == "additive":
+                raise UserError(f"parameter variants.{name}.position = additive: FLUX takes cloned or permuted")
+            if not variant.start and variant.rank is None:
+                whole += [f"{name}-{seed}" for seed in variant.seeds]
+        labels = saved_variants(self)
+        if self.best not in labels:
+            raise UserError(f"parameter best = {self.best}: one of {', '.join(labels)} is wanted")
+        return self
+
+    @model_validator(mode="after")
+    def _perceptual_has_its_network(self) -> Params:
+        if self.autoencoder.perceptual > 0 and not self.weights:
+            raise UserError("parameter weights is empty: autoencoder.perceptual needs fetched networks")
+        return self
+
 
 def train(run: Run[Params]) -> None:
     """Train and save everything that `decompose` and `evaluate` compare."""
@@ -81,6 +107,7 @@ def train(run: Run[Params]) -> None:
             pictures = pictures or training_pictures(run, decomposer.backbone, data)
             fit_variant(run, label, variant, decomposer, data, pictures, seed)
             storage.save_transformer(decomposer, run.output / f"{label}.safetensors")
+            del decomposer  # or the next one, as large, would be made beside it
 
 
 def saved_variants(params: Params) -> dict[str, storage.SavedVariant]:
@@ -118,14 +145,22 @@ def fit_autoencoder(
     run: Run[Params], vae: storage.Autoencoder, pictures: Pictures, training: Training, label: str
 ) -> None:
     """One phase of part B on uint8 pictures [n, c, h, w]."""
-    seed, lpips = run.params.seed, None
-    if run.params.autoencoder.perceptual > 0:
-        lpips = STLPIPS.load(run.inputs["weights"])
+    seed = run.params.seed
     show = pictures[:: max(1, len(pictures) // SHOWN)][:SHOWN]
+    lpips = perceptual(run) if show.shape[1] == 4 else None
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         module = Autoencoder(vae, run.params.autoencoder, training.steps, seed, show, lpips)
     run.fit(module, StepBatches({"picture": pictures}, training.batch, training.steps, seed), training, label)
+
+
+def perceptual(run: Run[Params]) -> STLPIPS | None:
+    """The network of the autoencoder's perceptual term, where it has a weight."""
+    weight = run.params.autoencoder.perceptual
+    try:
+        return STLPIPS.load(run.inputs["weights"]) if weight > 0 else None
+    except FileNotFoundError as error:
+        raise UserError(f"parameter autoencoder.perceptual = {weight}: {error}") from error
 
 
 @torch.no_grad()
