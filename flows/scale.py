@@ -53,7 +53,7 @@ def apply(root: Path, name: str) -> str:
 
 def merged(values: Mapping[str, Any], changes: Mapping[Key, Any]) -> dict[str, Any]:
     """A copy of parameters with changes put in; a key that is not there is refused."""
-    copy: dict[str, Any] = yaml.safe_load(yaml.safe_dump(dict(values)))
+    copy: dict[str, Any] = yaml.safe_load(yaml.safe_dump(dict(values), sort_keys=False))
     for key, value in changes.items():
         put(copy, key, value)
     return copy

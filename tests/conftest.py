@@ -6,11 +6,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.ledger_plugin import pytest_configure
 from tests.smoke import copy, run
 
 __all__ = ["pytest_configure"]
+
+settings.register_profile("house", deadline=None)  # no test fails on a clock
+settings.load_profile("house")
 
 RECORDER = Path(__file__).parent / "guards" / "recorder"
 

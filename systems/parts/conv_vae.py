@@ -67,7 +67,7 @@ class ConvVAE(nn.Module):
         return out
 
     @property
-    def last_layer(self) -> nn.Parameter:
+    def last_layer(self) -> Tensor:
         """Weights of the last convolution, where an adversarial loss is weighed."""
         return self.conv_out.weight
 

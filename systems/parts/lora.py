@@ -66,3 +66,4 @@ def merge(network: nn.Module) -> None:
     for name, layer in adapted:
         layer.merge()
         network.set_submodule(name, layer.get_base_layer())
+    vars(network).pop("peft_config", None)  # or peft would warn of a second adapter when others are put on

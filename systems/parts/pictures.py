@@ -39,9 +39,15 @@ TO_RGB = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
 
 
 def encode(picture: UInt8[np.ndarray, "h w c"], codec: Codec = "webp") -> bytes:
-    """RGB or straight-alpha RGBA without loss: WebP at its fastest setting, or bare TIFF; hidden colours are kept."""
+    """RGB or straight-alpha RGBA without loss: WebP at its fastest setting, or bare TIFF; hidden colours are kept.
+
+    WebP would forget an alpha that is opaque everywhere; such a picture is written as PNG.
+    """
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, codec.upper(), **OPTIONS[codec])
+    if codec == "webp" and picture.shape[2] == 4 and picture[..., 3].min() == 255:
+        Image.fromarray(picture).save(buffer, "PNG")
+    else:
+        Image.fromarray(picture).save(buffer, codec.upper(), **OPTIONS[codec])
     return buffer.getvalue()
 
 

@@ -23,6 +23,9 @@ SECOND_MOMENT_B = (0.3163, 0.3060, 0.3634)
 
 LARGEST_WEIGHT = 1e4
 
+LEAST_SIDE = 24
+"""Side, px, of the smallest picture of which the discriminator sees a patch."""
+
 
 def widen_conv_in(conv: nn.Conv2d) -> nn.Conv2d:
     """The convolution with a fourth input channel that it does not look at yet."""
@@ -130,7 +133,7 @@ def hinge_loss(real: Float[Tensor, "b 1 h w"], fake: Float[Tensor, "b 1 h w"]) -
 
 
 def adaptive_weight(
-    reconstruction: Float[Tensor, ""], adversarial: Float[Tensor, ""], last_layer: nn.Parameter
+    reconstruction: Float[Tensor, ""], adversarial: Float[Tensor, ""], last_layer: Tensor
 ) -> Float[Tensor, ""]:
     """|grad rec| / (|grad adv| + 1e-4) at the decoder's last convolution, at most 1e4 and without gradient (VQGAN)."""
     losses = (reconstruction, adversarial)

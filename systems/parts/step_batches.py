@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -14,15 +14,28 @@ def step_generator(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed((seed * 1_000_003 + step) * 2_654_435_761 % 2**63)
 
 
+class Samples(Protocol):
+    """A tensor, or what is indexed like one along its first axis."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __getitem__(self, rows: Tensor, /) -> Tensor:
+        """Those of some rows."""
+
+
 class StepBatches:
-    """Loader over tensors of equal length: `steps` shuffled batches, resumable at any step.
+    """Loader over samples of equal length: `steps` shuffled batches of the rows `among` them, resumable at any step.
 
     With several processes (`world` > 1) each gets its share of every global batch of size `batch`.
     """
 
-    def __init__(self, tensors: Mapping[str, Tensor], batch: int, steps: int, seed: int) -> None:
-        self.tensors, self.batch, self.steps, self.seed = dict(tensors), batch, steps, seed
-        self.count = len(next(iter(self.tensors.values())))
+    def __init__(
+        self, samples: Mapping[str, Samples], batch: int, steps: int, seed: int, among: Tensor | None = None
+    ) -> None:
+        """All rows where `among` is not given."""
+        self.samples, self.batch, self.steps, self.seed = dict(samples), batch, steps, seed
+        self.among = torch.arange(len(next(iter(samples.values())))) if among is None else among
         self.next_step = 0
 
     def __len__(self) -> int:
@@ -32,16 +45,17 @@ class StepBatches:
         for step in range(self.next_step, self.steps):
             self.next_step = step + 1
             rows = self.rows(step)
-            yield {name: tensor[rows] for name, tensor in self.tensors.items()}
+            yield {name: samples[rows] for name, samples in self.samples.items()}
 
     def rows(self, step: int) -> Tensor:
         """Indices of the samples of one step: consecutive pieces of one shuffled order an epoch."""
         places = torch.arange(step * self.batch, (step + 1) * self.batch)
-        order = {int(epoch): self._order(int(epoch)) for epoch in set((places // self.count).tolist())}
-        return torch.stack([order[int(place) // self.count][int(place) % self.count] for place in places])
+        count = len(self.among)
+        order = {int(epoch): self._order(int(epoch)) for epoch in set((places // count).tolist())}
+        return torch.stack([order[int(place) // count][int(place) % count] for place in places])
 
     def _order(self, epoch: int) -> Tensor:
-        return torch.randperm(self.count, generator=step_generator(self.seed, -1 - epoch))
+        return self.among[torch.randperm(len(self.among), generator=step_generator(self.seed, -1 - epoch))]
 
     def state_dict(self) -> dict[str, Any]:
         """What Lightning stores in a checkpoint."""

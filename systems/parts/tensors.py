@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
+
+PIXELS = 1 << 20
+"""A network without gradients is shown so many pixels at once, whatever the size of the pictures."""
+
+
+def pieces(count: int, side: int, most: int) -> Iterator[slice]:
+    """Consecutive slices of `count` pictures of `side` px; of `most`, or fewer where those would be too many pixels."""
+    step = max(1, min(most, PIXELS // side**2))
+    return (slice(start, start + step) for start in range(0, count, step))
 
 
 def to_uint8(pictures: Float[Tensor, "n c h w"]) -> UInt8[Tensor, "n c h w"]:

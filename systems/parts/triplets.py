@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from jaxtyping import Int
-from torch import Tensor
 
 from systems.parts.errors import UserError
-from systems.parts.pictures import decode
+from systems.parts.stored_pictures import Pictures, StoredPictures, groups, with_alpha
+
+COLUMNS = ("comp", "fg", "bg")
+
+MEMORY = 2 << 30
+"""Bytes of decoded pictures up to which a split is kept in memory."""
 
 
 @dataclass(frozen=True)
@@ -25,19 +29,16 @@ class Triplets:
     """
 
     table: pa.Table
-    pictures: dict[str, Tensor]
+    pictures: Mapping[str, Pictures]
 
     @property
     def size(self) -> int:
         """Height and width of the pictures, px."""
         return int(self.pictures["comp"].shape[-1])
 
-    def layer(self, column: str) -> Tensor:
+    def layer(self, column: str) -> Pictures:
         """Pictures of a column as RGBA uint8 [n, 4, h, w]; opaque where the column has no alpha."""
-        pictures = self.pictures[column]
-        if pictures.shape[1] == 4:
-            return pictures
-        return torch.cat((pictures, torch.full_like(pictures[:, :1], 255)), dim=1)
+        return with_alpha(self.pictures[column])
 
     def strings(self, column: str) -> list[str]:
         """A text column as a list."""
@@ -46,7 +47,7 @@ class Triplets:
 
     def rows_of(self, subtasks: Sequence[str]) -> Int[np.ndarray, " k"]:
         """Row numbers of the samples of some sub-tasks; all rows where none is named."""
-        names = np.array(self.strings("subtask"))
+        names = self.strings("subtask")
         unknown = set(subtasks) - set(names)
         if unknown:
             raise UserError(
@@ -55,16 +56,17 @@ class Triplets:
         return np.flatnonzero(np.isin(names, subtasks)) if subtasks else np.arange(len(names))
 
 
-def read_triplets(folder: Path, split: str) -> Triplets:
-    """Every sample of a split, in the order of its shards. Colours under zero alpha become black."""
+def read_triplets(folder: Path, split: str, memory: int = MEMORY) -> Triplets:
+    """Every sample of a split, in the order of its shards. Colours under zero alpha become black.
+
+    The pictures are decoded now where they take at most `memory` bytes, and else whenever some are asked for.
+    """
     shards = sorted(folder.glob(f"{split}-*.parquet"))
     if not shards:
         raise UserError(f"data set {folder}: no shard {split}-*.parquet")
-    table = pa.concat_tables([pq.read_table(shard) for shard in shards])
-    pictures = {}
-    for column in ("comp", "fg", "bg"):
-        blobs = table.column(column).combine_chunks().field("bytes").to_pylist()
-        pictures[column] = torch.from_numpy(np.stack([decode(blob) for blob in blobs])).movedim(-1, 1).contiguous()
-    fg = pictures["fg"]
-    fg[:, :3].mul_((fg[:, 3:] > 0).to(torch.uint8))
-    return Triplets(table.drop_columns(["comp", "fg", "bg"]), pictures)
+    names = [name for name in pq.read_schema(shards[0]).names if name not in COLUMNS]
+    table = pa.concat_tables([pq.read_table(shard, columns=names) for shard in shards])
+    stored = {column: StoredPictures(tuple(groups(shards, column))) for column in COLUMNS}
+    if sum(math.prod(pictures.shape) for pictures in stored.values()) > memory:
+        return Triplets(table, stored)
+    return Triplets(table, {column: pictures[:] for column, pictures in stored.items()})

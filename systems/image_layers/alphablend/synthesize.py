@@ -17,8 +17,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Bool, UInt8
+from pyarrow.dataset import dataset
 from pydantic import Field
 
 from systems.image_layers.alphablend.assets import Assets, Split, load, used
@@ -36,6 +38,10 @@ ASSET_SIDE = 4
 
 ATTEMPTS = 100
 """Foreground and background are drawn again while they hide each other, at most so often."""
+
+GROUP_ROWS = 50
+GROUP_BYTES = 8 << 20
+"""A row group has so many rows, or fewer where their pixels would be more: whoever reads one row reads its group."""
 
 LEAST_SHOWN = 0.01
 """Least share of the pixels in which a foreground and its effect can be seen."""
@@ -124,8 +130,13 @@ def write_shard(params: Params, sources: Path, output: Path, shard: Shard) -> se
     assets = _assets(sources, shard.split, params.test_share, ASSET_SIDE * params.side)
     rows = [stored(sample(params, assets, shard, shard.first + place), params.codec) for place in range(shard.rows)]
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    write_table(table, output / f"{shard.split}-{shard.number:05d}.parquet")
+    write_table(table, output / f"{shard.split}-{shard.number:05d}.parquet", group_rows(params.side))
     return {name for row in rows for name in [*row["fg_assets"], row["bg_asset"]]}
+
+
+def group_rows(side: int) -> int:
+    """Rows of a row group of samples of `side` px, which have ten channels together."""
+    return max(1, min(GROUP_ROWS, GROUP_BYTES // (10 * side**2)))
 
 
 def stored(row: dict[str, Any], codec: Codec) -> dict[str, Any]:
@@ -184,10 +195,11 @@ def contact_sheet(
     folder: Path, split: Split, subtasks: tuple[str, ...], columns: int = 8
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Three rows a sub-task: foregrounds on a checker-board, backgrounds, composites."""
-    rows = []
+    rows, samples = [], dataset(sorted(folder.glob(f"{split}-*.parquet")))
+    little = {"batch_size": columns, "batch_readahead": 1, "fragment_readahead": 1}  # Arrow reads whole shards ahead
     for subtask in subtasks:
-        table = pq.read_table(sorted(folder.glob(f"{split}-*.parquet")), filters=[("subtask", "=", subtask)])
+        table = samples.head(columns, columns=list(PICTURES), filter=pc.field("subtask") == subtask, **little)
         for name in PICTURES:
-            contents = table.slice(0, columns).column(name).combine_chunks().field("bytes").to_pylist()
+            contents = table.column(name).combine_chunks().field("bytes").to_pylist()
             rows.append(on_checker(np.stack([decode(content) for content in contents])))
     return grid(rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import lightning
 import numpy as np
@@ -14,11 +14,14 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils import clip_grad_norm_
 
 from systems.parts.conv_vae import ConvVAE
+from systems.parts.errors import UserError
 from systems.parts.grids import grid, on_checker
 from systems.parts.perceptual import STLPIPS
 from systems.parts.rgba_vae import (
+    LEAST_SIDE,
     PatchDiscriminator,
     adaptive_weight,
     hinge_loss,
@@ -33,6 +36,10 @@ from systems.parts.tensors import to_numpy, to_uint8
 
 if TYPE_CHECKING:
     from systems.image_layers.diffdecompose.flux import FluxAutoencoder
+
+
+FROZEN = ("lpips.", "reference.")
+"""Parts of the module that do not learn."""
 
 
 class AutoencoderParams(Strict):
@@ -91,6 +98,12 @@ class Autoencoder(lightning.LightningModule):
         keep = params.kl_reference > 0 and rgba
         self.reference = copy.deepcopy(vae).requires_grad_(False) if keep else None
         self.adversary = PatchDiscriminator() if params.adversarial_start is not None and rgba else None
+        if self.adversary is not None and min(show.shape[2:]) < LEAST_SIDE:
+            raise UserError(
+                f"parameter autoencoder.adversarial_start = {params.adversarial_start}: pictures of {show.shape[3]} x "
+                f"{show.shape[2]} px are too small to be judged; at least {LEAST_SIDE} px a side are wanted"
+            )
+        self.strict_loading = False
 
     def training_step(self, batch: dict[str, UInt8[Tensor, "b c h w"]], _: int) -> Float[Tensor, ""]:
         """One step on pictures in 0..255."""
@@ -119,7 +132,7 @@ class Autoencoder(lightning.LightningModule):
         One sum serves both: the first part sees frozen weights of the discriminator, the second a detached picture.
         """
         frozen = {name: weight.detach() for name, weight in adversary.named_parameters()}
-        adversarial = -torch.func.functional_call(adversary, frozen, (out,)).mean()
+        adversarial: Tensor = -torch.func.functional_call(adversary, frozen, (out,)).mean()
         weight = adaptive_weight(reconstruction, adversarial, self.vae.last_layer)
         own = hinge_loss(adversary(x), adversary(out.detach()))
         self.log("discriminator", own)
@@ -130,6 +143,11 @@ class Autoencoder(lightning.LightningModule):
         opaque = [F.pad(flat, (0, 0, 0, 0, 0, 1), value=1.0) for flat in on_black_and_white(x)]
         black, white = (kl_between(self.vae.posterior(flat), reference.posterior(flat)) for flat in opaque)
         return (black + white) / 2
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave out what is frozen: it is made anew, and at full scale it is large."""
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {name: state[name] for name in state if not name.startswith(FROZEN)}
 
     @torch.no_grad()
     def sample_picture(self) -> UInt8[np.ndarray, "h w c"]:
@@ -148,6 +166,17 @@ class Autoencoder(lightning.LightningModule):
             if self.lpips is not None:
                 loss = loss + self.params.perceptual * self.lpips((a + 1) / 2, (b + 1) / 2).mean() / 2
         return loss
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,  # noqa: ARG002 - one for both
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,  # noqa: ARG002 - always by norm
+    ) -> None:
+        """Clip autoencoder and adversary each by its own norm: that of an error summed over pixels is far larger."""
+        for network in (self.vae, self.adversary):
+            if network is not None and gradient_clip_val:
+                clip_grad_norm_(network.parameters(), gradient_clip_val)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW (0.5, 0.9), warm-up and cosine, for the autoencoder and its adversary."""

@@ -6,6 +6,8 @@ python -m stages.decompose diffdecompose --image photo.png --out layers/
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pyarrow as pa
 import torch
@@ -16,11 +18,12 @@ from torch import Tensor
 from systems.image_layers.diffdecompose import storage
 from systems.image_layers.diffdecompose.module import Decomposer
 from systems.image_layers.diffdecompose.pictures import decompose_image, predict
+from systems.parts.errors import UserError
 from systems.parts.grids import grid, on_checker
 from systems.parts.pictures import image_column, write_table
 from systems.parts.run import Run, Strict
 from systems.parts.step_batches import step_generator
-from systems.parts.tensors import to_numpy, to_uint8
+from systems.parts.tensors import pieces, to_numpy, to_uint8
 from systems.parts.triplets import Triplets, read_triplets
 
 __all__ = ["decompose", "decompose_image", "predict"]
@@ -36,6 +39,7 @@ class Params(Strict):
     seed: int = Field(default=0, ge=0, description="seed of the samples drawn")
     steps: int = Field(default=10, gt=0, description="Euler steps a sample")
     samples: int = Field(default=8, gt=0, description="samples of the best variant, to average; others have one")
+    accelerator: Literal["auto", "cpu", "gpu"] = Field(default="cpu", description="where the network runs")
 
 
 def decompose(run: Run[Params]) -> None:
@@ -43,7 +47,7 @@ def decompose(run: Run[Params]) -> None:
     data = read_triplets(run.inputs["data"], "test")
     saved = storage.read_saved(run.inputs["model"])
     for label in saved.variants:
-        decomposer, _ = storage.load(run.inputs["model"], label)
+        decomposer = storage.load(run.inputs["model"], label)[0].to(device(run.params.accelerator))
         several = storage.variant_of(label) == storage.variant_of(saved.best)
         fg, bg, mean = sample_all(run, decomposer, data, label, run.params.samples if several else 1)
         columns = {"id": pa.array(data.strings("id")), "subtask": pa.array(data.strings("subtask"))}
@@ -53,16 +57,23 @@ def decompose(run: Run[Params]) -> None:
         run.figure(label, picture_of(data, fg, bg))
 
 
+def device(accelerator: Literal["auto", "cpu", "gpu"]) -> str:
+    """Name of the device in torch; a GPU that is not there is refused."""
+    there = torch.cuda.is_available()
+    if accelerator == "gpu" and not there:
+        raise UserError("parameter accelerator = gpu: torch finds none; cpu or auto is wanted")
+    return "cuda" if there and accelerator != "cpu" else "cpu"
+
+
 def sample_all(
     run: Run[Params], decomposer: Decomposer, data: Triplets, label: str, samples: int
 ) -> tuple[UInt8[Tensor, "n 4 h w"], UInt8[Tensor, "n 3 h w"], UInt8[Tensor, "n 3 h w"]]:
     """Foreground and background of one sample, and the mean background of `samples`, of every composite."""
     composites, subtasks, prompts = data.layer("comp"), data.strings("subtask"), data.strings("prompt")
     parts = []
-    for start in run.track(range(0, len(composites), BATCH), f"decompose {label}"):
-        rows = slice(start, start + BATCH)
+    for rows in run.track(list(pieces(len(composites), data.size, BATCH)), f"decompose {label}"):
         z = composites[rows].float() / 255
-        generator = step_generator(run.params.seed, start)
+        generator = step_generator(run.params.seed, rows.start)
         drawn = [
             decomposer.decompose(z, subtasks[rows], prompts[rows], run.params.steps, generator) for _ in range(samples)
         ]
@@ -74,6 +85,6 @@ def sample_all(
 
 def picture_of(data: Triplets, fg: Tensor, bg: Tensor) -> UInt8[np.ndarray, "H W 3"]:
     """Rows of composite, true and estimated foreground, true and estimated background, a few of each sub-task."""
-    rows = np.linspace(0, len(fg) - 1, SHOWN).astype(int)
+    rows = torch.from_numpy(np.linspace(0, len(fg) - 1, SHOWN).astype(int))
     shown = (data.pictures["comp"], data.pictures["fg"], fg, data.pictures["bg"], bg)
     return grid([on_checker(to_numpy(pictures[rows])) for pictures in shown])

@@ -34,13 +34,6 @@ Errors = Mapping[str, Sequence[Mapping[str, float]]]
 SHOWN = 6
 TRIVIAL = ("the composite itself", "mean colour")
 MEAN_OF = "mean of {}"
-HEADLINE = {
-    "the composite itself": "the composite itself",
-    "regression": "regression network",
-    "cloned": "one sample",
-    MEAN_OF.format("cloned"): "mean of samples",
-}
-"""Answers of the headline and how it calls them."""
 
 
 class Params(Strict):
@@ -81,8 +74,8 @@ def evaluate(run: Run[Params]) -> None:
     estimates = {label: read_estimate(run.inputs["layers"] / f"{label}.parquet") for label in saved.variants}
     run.table("scores", pa.Table.from_pylist(score_table(truth, estimates)))
     errors = background_errors(truth, estimates)
-    record_scores(run, errors)
-    record_checks(run, truth, estimates, errors)
+    record_scores(run, errors, storage.variant_of(saved.best))
+    record_checks(run, truth, estimates, errors, storage.variant_of(saved.best))
     record_adaptation(run, errors)
     record_perceptual(run, truth, estimates[saved.best])
     draw(run, truth, estimates, saved.best)
@@ -91,7 +84,7 @@ def evaluate(run: Run[Params]) -> None:
 def read_truth(folder: Path) -> Truth:
     """The test split."""
     data = read_triplets(folder, "test")
-    return Truth(data, *(to_numpy(data.pictures[column]) for column in ("comp", "fg", "bg")))
+    return Truth(data, *(to_numpy(data.pictures[column][:]) for column in ("comp", "fg", "bg")))
 
 
 def read_estimate(path: Path) -> Estimate:
@@ -156,17 +149,24 @@ def background_errors(truth: Truth, estimates: Mapping[str, Estimate]) -> Errors
     """Background RMSE a sub-task of every answer, a mapping a seed; the trivial answers have one."""
     found: dict[str, list[Mapping[str, float]]] = {}
     for label, bg in backgrounds(truth, estimates).items():
-        seedless = label if label in TRIVIAL else storage.variant_of(label)
-        found.setdefault(seedless, []).append(scores.by_group(scores.rmse, bg, truth.bg, truth.subtasks))
+        found.setdefault(storage.variant_of(label), []).append(
+            scores.by_group(scores.rmse, bg, truth.bg, truth.subtasks)
+        )
     return found
 
 
-def record_scores(run: Run[Params], errors: Errors) -> None:
+def headline(best: str) -> Mapping[str, str]:
+    """Answers of the headline and how it calls them; `best` is the variant that stands for the system."""
+    baselines = {"the composite itself": "the composite itself", "regression": "regression network"}
+    return {**baselines, best: "one sample", MEAN_OF.format(best): "mean of samples"}
+
+
+def record_scores(run: Run[Params], errors: Errors, best: str) -> None:
     """Figures of metrics.json: the mean over seeds of every answer, a sub-task each, and the headline."""
     for answer, seeds in errors.items():
         for subtask in seeds[0]:
             run.metric(f"background RMSE/{answer}/{subtask}", mean(seed[subtask] for seed in seeds))
-    for answer, words in HEADLINE.items():
+    for answer, words in headline(best).items():
         if answer in errors:
             run.metric(f"headline/background RMSE: {words}", mean(seed["all"] for seed in errors[answer]))
 
@@ -181,12 +181,13 @@ def record_checks(
     truth: Truth,
     estimates: Mapping[str, Estimate],
     errors: Errors,
+    best: str,
 ) -> None:
-    """Check 4.6, for the mean over the seeds; the seeds' own figures stand in the metrics."""
+    """Check 4.6 of the variant `best`, for the mean over its seeds; the seeds' own figures stand in the metrics."""
     shown = scores.rmse(truth.comp, truth.bg)
-    labels = seeds_of(estimates, "cloned")
+    labels = seeds_of(estimates, best)
     recomposed = [scores.rmse(recompose(truth, estimates[label]), truth.comp) for label in labels]
-    single, averaged = ([seed["all"] for seed in errors[name]] for name in ("cloned", MEAN_OF.format("cloned")))
+    single, averaged = ([seed["all"] for seed in errors[name]] for name in (best, MEAN_OF.format(best)))
     for label, again, one, several in zip(labels, recomposed, single, averaged, strict=True):
         run.metric(f"seeds/{label}/recomposition RMSE", again)
         run.metric(f"seeds/{label}/background RMSE: one sample", one)

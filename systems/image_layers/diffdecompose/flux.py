@@ -72,9 +72,9 @@ class FluxAutoencoder(nn.Module):
         return out.to(latents)
 
     @property
-    def last_layer(self) -> nn.Parameter:
+    def last_layer(self) -> Tensor:
         """Weights of the last convolution, where an adversarial loss is weighed."""
-        weight: nn.Parameter = self.net.decoder.conv_out.weight
+        weight: Tensor = self.net.decoder.conv_out.weight
         return weight
 
 
@@ -111,19 +111,28 @@ class FluxBackbone(nn.Module):
     prediction: Prediction = "velocity"
     patch = 2
 
-    def __init__(self, params: FluxParams) -> None:
-        """Load every part; a part that is missing is a `UserError` that names the parameter."""
+    def __init__(
+        self, params: FluxParams, position: positions.Position = "cloned", vae: FluxAutoencoder | None = None
+    ) -> None:
+        """Load every part, but for `vae` where given; one that is missing is a `UserError` that names the parameter."""
         super().__init__()
-        self.params = params
+        if position == "additive":
+            raise UserError(f"parameter position = {position}: FLUX takes rotary codes alone, cloned or permuted")
+        self.params, self.position = params, position
         dtype = getattr(torch, params.dtype)
         self.transformer = _load(FluxTransformer2DModel, params, "transformer", torch_dtype=dtype, use_safetensors=True)
         self.scheduler = _load(FlowMatchEulerDiscreteScheduler, params, "scheduler")
-        self.vae = FluxAutoencoder(load_autoencoder(params))
+        self.vae = FluxAutoencoder(load_autoencoder(params)) if vae is None else vae
         self.text = TextEncoders(params)
         self.requires_grad_(False)
         lora.add(self.transformer, ADAPTED, params.rank)
         if params.checkpointing:
             self.transformer.enable_gradient_checkpointing()
+
+    def adapt(self, rank: int) -> None:
+        """Make the adapters there are part of the weights, and put new ones of another rank on them."""
+        lora.merge(self.transformer)
+        lora.add(self.transformer, ADAPTED, rank)
 
     def train(self, mode: bool = True) -> FluxBackbone:
         """Training mode for the transformer alone: T5 would drop out words."""
@@ -150,7 +159,7 @@ class FluxBackbone(nn.Module):
 
     def position_ids(self, layer: Layer, lh: int, lw: int) -> Float[Tensor, "n 3"]:
         """(layer, row, column): FLUX's image ids, with the first slot, unused there, telling x from y and z."""
-        return positions.position_ids(layer, lh // self.patch, lw // self.patch)
+        return positions.position_ids(layer, lh // self.patch, lw // self.patch, self.position)
 
     def condition(self, prompts: Sequence[str], subtasks: Sequence[str]) -> Text:
         """Encoded prompts; the general one for the sub-task `any`."""

@@ -53,8 +53,11 @@ class Decomposer(nn.Module):
         generator: torch.Generator,
         targets: tuple[Layer, ...] = ("x", "y"),
     ) -> dict[Layer, Float[Tensor, "b 4 h w"]]:
-        """Layers of straight-alpha pictures in 0..1; the composite's alpha is 1. The background's alpha is dropped."""
-        latents = self.backbone.encode(composite)
+        """Layers of straight-alpha pictures in 0..1, on the composite's device; the composite's alpha is 1.
+
+        The background's alpha is dropped.
+        """
+        latents = self.backbone.encode(composite.to(next(self.parameters()).device))
         size = (latents.shape[2], latents.shape[3])
         z = self.backbone.pack(latents)
         noise = self.noise((z.shape[0], len(targets) * z.shape[1], z.shape[2]), generator).to(z)
@@ -66,7 +69,9 @@ class Decomposer(nn.Module):
             self.backbone.condition(prompts, subtasks),
             noise,
         )
-        return {layer: self.backbone.decode(self.backbone.unpack(out, *size)) for layer, out in tokens.items()}
+        return {
+            layer: self.backbone.decode(self.backbone.unpack(out, *size)).to(composite) for layer, out in tokens.items()
+        }
 
     def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """Where sampling starts: N(0, 1), or nothing for a regression."""

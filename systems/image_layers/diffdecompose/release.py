@@ -14,11 +14,12 @@ from systems.image_layers.diffdecompose import storage
 
 
 def release(model: Path, target: Path) -> None:
-    """Write model.json with the one variant, its weights and the autoencoder."""
+    """Write model.json with the one variant, its weights, those it starts from, and the autoencoder."""
     saved = storage.read_saved(model)
-    alone = saved.model_copy(update={"variants": {saved.best: saved.variants[saved.best]}})
+    best = saved.variants[saved.best]
+    alone = saved.model_copy(update={"variants": {saved.best: best}})
     target.mkdir(parents=True, exist_ok=True)
-    for name in ("autoencoder", saved.best):
+    for name in filter(None, ("autoencoder", best.start, saved.best)):
         shutil.copyfile(model / f"{name}.safetensors", target / f"{name}.safetensors")
     (target / "model.json").write_text(json.dumps(alone.model_dump(mode="json"), indent=1) + "\n")
 

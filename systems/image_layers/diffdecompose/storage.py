@@ -21,12 +21,9 @@ from systems.parts.errors import UserError
 from systems.parts.run import Strict
 
 if TYPE_CHECKING:
-    from systems.image_layers.diffdecompose.flux import FluxAutoencoder
+    from systems.image_layers.diffdecompose.flux import FluxAutoencoder, FluxBackbone
 
     Autoencoder: TypeAlias = ConvVAE | FluxAutoencoder
-
-ADAPTED = ("to_qkv", "to_out", "feed_in", "feed_out")
-"""Linear layers of the small transformer that get low-rank adapters: attention and feed-forward, as in the paper."""
 
 
 class SavedVariant(Strict):
@@ -84,22 +81,28 @@ def new_autoencoder(architecture: Architecture, channels: int) -> Autoencoder:
 def rebuild(architecture: Architecture, autoencoder: nn.Module, variant: SavedVariant, folder: Path) -> Decomposer:
     """A decomposer as `variant` says: fresh or with the weights it starts from, with adapters where it has some.
 
-    The large transformer has its pretrained weights and always adapters.
+    The large transformer has its pretrained weights and always adapters; a rank of the variant's own means new ones,
+    on what it starts from.
     """
-    if architecture.backbone == "flux":
-        from systems.image_layers.diffdecompose.flux import FluxBackbone
-
-        large = FluxBackbone(architecture.flux)
-        large.vae = autoencoder  # type: ignore[assignment]
-        return Decomposer(large, variant.regression)
-    small = TinyBackbone(architecture.tiny.model_copy(update={"position": variant.position}))
-    small.vae = autoencoder  # type: ignore[assignment]
-    decomposer = Decomposer(small, variant.regression)
+    backbone = _new_backbone(architecture, autoencoder, variant.position)
+    decomposer = Decomposer(backbone, variant.regression)
     if variant.start:
         load_transformer(decomposer, folder / f"{variant.start}.safetensors")
     if variant.rank is not None:
-        lora.add(small.dit, ADAPTED, variant.rank)
+        backbone.adapt(variant.rank)
     return decomposer
+
+
+def _new_backbone(
+    architecture: Architecture, autoencoder: nn.Module, position: Position
+) -> TinyBackbone | FluxBackbone:
+    if architecture.backbone == "tiny":
+        small = TinyBackbone(architecture.tiny.model_copy(update={"position": position}))
+        small.vae = autoencoder  # type: ignore[assignment]
+        return small
+    from systems.image_layers.diffdecompose.flux import FluxBackbone
+
+    return FluxBackbone(architecture.flux, position, autoencoder)  # type: ignore[arg-type]
 
 
 def save_transformer(decomposer: Decomposer, path: Path) -> None:

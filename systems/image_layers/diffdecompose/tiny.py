@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from systems.image_layers.diffdecompose import flow, packing, positions
 from systems.image_layers.diffdecompose.backbone import Layer, Prediction
+from systems.parts import lora
 from systems.parts.conv_vae import ConvVAE
 from systems.parts.dit import DiT
 from systems.parts.errors import UserError
@@ -19,6 +20,9 @@ from systems.parts.run import Strict
 
 SUBTASKS = ("any", "flare", "occlusion", "watermark", "glassware", "cells", "xray")
 """Rows of the learned table that stands in for text; `any` serves pictures whose blend nobody named."""
+
+ADAPTED = ("to_qkv", "to_out", "feed_in", "feed_out")
+"""Linear layers of the transformer that get low-rank adapters: attention and feed-forward, as in the paper."""
 
 
 class TinyParams(Strict):
@@ -54,6 +58,11 @@ class TinyBackbone(nn.Module):
         channels = params.patch**2 * params.latents
         self.dit = DiT(channels, params.width, params.depth, params.heads, params.head_parts(), base=10.0)
         self.text = nn.Embedding(len(SUBTASKS), params.width)
+
+    def adapt(self, rank: int) -> None:
+        """Freeze everything and put low-rank adapters on the transformer: they alone are saved, so they alone learn."""
+        self.requires_grad_(False)
+        lora.add(self.dit, ADAPTED, rank)
 
     def encode(self, rgba: Float[Tensor, "b 4 h w"]) -> Float[Tensor, "b c lh lw"]:
         """Scaled latents, the posterior's mean."""

@@ -105,3 +105,15 @@ def test_merging_gives_a_plain_network_of_the_same_output(network):
     lora.merge(network)
     assert set(network.state_dict()) == names
     assert torch.allclose(network(x), before, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("error")
+def test_adapters_may_follow_merged_ones(network):
+    adapted(network)
+    lora.merge(network)
+    lora.merge(network)
+    x = torch.randn(3, 6)
+    before = network(x)
+    lora.add(network, ("to_out",), 1)
+    assert torch.equal(network(x), before)
+    assert {name.split(".lora_")[0] for name in lora.state_dict(network)} == {"0.to_out", "1.to_out"}

@@ -40,3 +40,12 @@ def test_seeds_and_steps_have_numbers_of_their_own() -> None:
         for step in range(50)
     }
     assert len(draws) == 1000
+
+
+@given(st.sets(st.integers(0, 19), min_size=1), st.integers(1, 7), st.integers(0, 3))
+def test_rows_among_all_are_drawn_as_if_there_were_no_others(rows: set[int], batch: int, seed: int) -> None:
+    values, among = torch.arange(100, 120), torch.tensor(sorted(rows))
+    ours = StepBatches({"value": values}, batch, 6, seed, among)
+    alone = StepBatches({"value": values[among]}, batch, 6, seed)
+    for mine, other in zip(ours, alone, strict=True):
+        assert torch.equal(mine["value"], other["value"])

@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
+from systems.image_layers.alphablend import synthesize
 from systems.image_layers.alphablend.assets import Asset, Assets, load, split_of
 from systems.image_layers.alphablend.layers import SUBTASKS
-from systems.image_layers.alphablend.synthesize import Params, Shard, sample
+from systems.image_layers.alphablend.synthesize import GROUP_BYTES, GROUP_ROWS, Params, Shard, group_rows, sample
 from systems.image_layers.alphablend.table import PICTURES, SCHEMA, TAUS
 from systems.parts.blend import BLENDS, reblend_error
 from systems.parts.errors import UserError
@@ -57,6 +58,22 @@ def test_holds_4_2_any_number_of_workers_gives_the_same_bytes(
     assert files == sorted(path.name for path in again.iterdir())
     for name in files:
         assert (data / name).read_bytes() == (again / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("side", [16, 32, 128, 256, 512, 2048])
+def test_row_groups_of_large_pictures_have_fewer_rows(side: int) -> None:
+    rows = group_rows(side)
+    assert rows == GROUP_ROWS if side <= 128 else 1 <= rows < GROUP_ROWS
+    assert rows == 1 or rows * 10 * side**2 <= GROUP_BYTES
+
+
+def test_row_groups_change_no_row(data: Path, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthesize, "GROUP_BYTES", 2 * 10 * 24**2)
+    again = make_data(sources, tmp_path)
+    name = "train-00000.parquet"
+    metadata = pq.read_metadata(again / name)
+    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [2, 2, 1]
+    assert pq.read_table(again / name).equals(pq.read_table(data / name))
 
 
 def test_another_seed_gives_other_pictures(data: Path, sources: Path, tmp_path: Path) -> None:
