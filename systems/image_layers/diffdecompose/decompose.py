@@ -40,6 +40,7 @@ class Params(Strict):
     steps: int = Field(default=10, gt=0, description="Euler steps a sample")
     samples: int = Field(default=8, gt=0, description="samples of the best variant, to average; others have one")
     accelerator: Literal["auto", "cpu", "gpu"] = Field(default="cpu", description="where the network runs")
+    precision: Literal["32-true", "bf16-mixed"] = Field(default="32-true", description="arithmetic of the network")
 
 
 def decompose(run: Run[Params]) -> None:
@@ -70,13 +71,14 @@ def sample_all(
 ) -> tuple[UInt8[Tensor, "n 4 h w"], UInt8[Tensor, "n 3 h w"], UInt8[Tensor, "n 3 h w"]]:
     """Foreground and background of one sample, and the mean background of `samples`, of every composite."""
     composites, subtasks, prompts = data.layer("comp"), data.strings("subtask"), data.strings("prompt")
+    mixed = torch.autocast(device(run.params.accelerator), torch.bfloat16, run.params.precision == "bf16-mixed")
     parts = []
     for rows in run.track(list(pieces(len(composites), data.size, BATCH)), f"decompose {label}"):
         z = composites[rows].float() / 255
         generator = step_generator(run.params.seed, rows.start)
-        drawn = [
-            decomposer.decompose(z, subtasks[rows], prompts[rows], run.params.steps, generator) for _ in range(samples)
-        ]
+        given = (z, subtasks[rows], prompts[rows], run.params.steps, generator)
+        with mixed:
+            drawn = [decomposer.decompose(*given) for _ in range(samples)]
         mean = torch.stack([layers["y"][:, :3] for layers in drawn]).mean(0)
         parts.append((to_uint8(drawn[0]["x"]), to_uint8(drawn[0]["y"][:, :3]), to_uint8(mean)))
     fg, bg, mean_bg = (torch.cat(part) for part in zip(*parts, strict=True))
