@@ -25,7 +25,7 @@ from systems.parts.blend import blend
 from systems.parts.grids import grid, on_checker
 from systems.parts.perceptual import STLPIPS, EfficientNetLite0Features, frechet_distance
 from systems.parts.pictures import decode, quantise
-from systems.parts.run import Op, Run, Strict
+from systems.parts.run import SCORE, Op, Run, Strict
 from systems.parts.tensors import to_numpy
 from systems.parts.triplets import Triplets, read_triplets
 
@@ -83,7 +83,7 @@ def evaluate(run: Run[Params]) -> None:
     estimates = {label: read_estimate(run.inputs["layers"] / f"{label}.parquet") for label in saved.variants}
     run.table("scores", pa.Table.from_pylist(score_table(truth, estimates)))
     errors = background_errors(truth, estimates)
-    record_scores(run, errors)
+    record_scores(run, errors, SEED.sub("", saved.best))
     record_checks(run, truth, estimates, errors)
     record_adaptation(run, errors)
     record_perceptual(run, truth, estimates[saved.best])
@@ -158,14 +158,15 @@ def background_errors(truth: Truth, estimates: Mapping[str, Estimate]) -> Errors
     return found
 
 
-def record_scores(run: Run[Params], errors: Errors) -> None:
-    """Figures of metrics.json: the mean over seeds of every answer, a sub-task each, and the headline."""
+def record_scores(run: Run[Params], errors: Errors, best: str) -> None:
+    """Figures of metrics.json: the mean over seeds of every answer, a sub-task each, the headline, and the score."""
     for answer, seeds in errors.items():
         for subtask in seeds[0]:
             run.metric(f"background RMSE/{answer}/{subtask}", mean(seed[subtask] for seed in seeds))
     for answer, words in HEADLINE.items():
         if answer in errors:
             run.metric(f"headline/background RMSE: {words}", mean(seed["all"] for seed in errors[answer]))
+    run.metric(SCORE, mean(seed["all"] for seed in errors[MEAN_OF.format(best)]))
 
 
 def mean(values: Iterable[float]) -> float:
