@@ -67,8 +67,7 @@ def crown(client: MlflowClient, name: str, experiment: str) -> None:
                     client.set_model_version_tag(name, one.version, key, value)
         if rivals:
             best = min(rivals, key=lambda one: (scores[one.tags[CONTENT]], int(one.version))).version
-            if str(client.get_registered_model(name).aliases.get(CHAMPION)) != str(best):
-                client.set_registered_model_alias(name, CHAMPION, best)
+            client.set_registered_model_alias(name, CHAMPION, best)
 
 
 def _scores(client: MlflowClient, experiment: str, contents: set[str]) -> tuple[str, dict[str, float]]:
