@@ -48,6 +48,7 @@ smoke: $(READY) ## Run the whole pipeline at smoke scale in a copy of this tree
 	python -m tests.smoke
 
 dashboard: $(READY) ## Open the MLflow dashboard
+	python -m stages.tracking sync || :
 	mlflow ui --backend-store-uri sqlite:///mlflow.db
 
 env: $(READY) ## Build the pinned environment in .venv

@@ -30,18 +30,19 @@ from systems.parts.step_batches import StepBatches
 
 STEPS, ROUNDS, QUICK = 150, 5, 2
 BATCH, SAMPLES = 32, 256
-TOKENS, CHANNELS = 16, 64
+LATENTS, CELLS = 16, 8
 RESULT = Path(__file__).resolve().parents[1] / "reports" / "benchmarks" / "lightning_loop.json"
 
 
 def make(steps: int) -> tuple[InContextDecomposition, StepBatches]:
-    """The default network on random tokens of the default size."""
+    """The default network on random latents of the default size."""
     torch.manual_seed(0)
-    decomposer = Decomposer(TinyBackbone(TinyParams(latents=16)), regression=False)
-    decomposer.backbone.vae.requires_grad_(False)
+    backbone = TinyBackbone(TinyParams(latents=LATENTS))
+    backbone.vae.requires_grad_(False)
+    decomposer = Decomposer(backbone, regression=False)
     names = ["any"] * SAMPLES
     module = InContextDecomposition(decomposer, Optimisation(lr=1e-3), steps, 0, names, names, {})
-    tokens = {layer: torch.randn(SAMPLES, TOKENS, CHANNELS) for layer in ("z", "x", "y")}
+    tokens = {layer: backbone.pack(torch.randn(SAMPLES, LATENTS, CELLS, CELLS)) for layer in ("z", "x", "y")}
     return module, StepBatches({**tokens, "row": torch.arange(SAMPLES)}, BATCH, steps, 0)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from stages import tracking, tracking_store
+from stages import mlflow_runs, tracking_store
 
 PARENT_VARIABLE = "DELAMINATE_PARENT_RUN"
 DASHBOARD = "http://127.0.0.1:5000"
@@ -28,11 +28,11 @@ class Parent:
 @contextmanager
 def parent(name: str) -> Iterator[Parent]:
     """Open the parent run of a flow run and close it whatever happens."""
-    opened = Parent(tracking.open_parent(name))
+    opened = Parent(mlflow_runs.open_parent(name))
     try:
         yield opened
     finally:
-        tracking.close_parent(opened.run_id, "FAILED" if opened.failed else "FINISHED")
+        mlflow_runs.close_parent(opened.run_id, "FAILED" if opened.failed else "FINISHED")
 
 
 def variables(run_id: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ from stages import closure, discover, layout, lineage, settings
 from stages.run import NO_EXPECT, NO_FIT, Expect, Fit, StageRun
 from stages.tracking import tracked
 from systems.parts.errors import UserError
+from systems.parts.run import SCORE
 from systems.parts.whole import remove
 
 FULL_OR_CLOSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -49,7 +50,9 @@ def perform(plan: layout.Layout, name: str, fit: Fit = NO_FIT, expect: Expect = 
             if fit is not NO_FIT:
                 remove(run.work)
             if plan.stage == "train":
-                run.tracker.model(run.final, run.metrics.get("score"))
+                run.tracker.model(run.final)
+            elif SCORE in run.metrics and {"model", "data"} <= run.inputs.keys():
+                run.tracker.score(run.inputs["model"], run.inputs["data"])
     except OSError as error:
         if error.errno not in FULL_OR_CLOSED:
             raise

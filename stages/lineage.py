@@ -7,6 +7,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Mapping
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,16 @@ def locked_hashes(root: Path) -> dict[str, str]:
             for stage in (yaml.safe_load(lock.read_text()) or {}).get("stages", {}).values():
                 hashes |= {out["path"]: out["md5"] for out in stage.get("outs", []) if "md5" in out}
     return hashes
+
+
+def dvc_hash(path: Path) -> str:
+    """Hash under which DVC keeps a file or folder, from its content alone."""
+    if path.is_dir():
+        files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
+        listed = json.dumps([{"md5": dvc_hash(file), "relpath": name} for name, file in files])
+        return hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest() + ".dir"
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
 
 
 def data_hashes(run: StageRun[Any]) -> dict[str, str]:

@@ -45,8 +45,11 @@ class Tracker(Protocol):
     def artifact(self, path: Path, folder: str) -> None:
         """Record a small file under `folder`."""
 
-    def model(self, folder: Path, score: float | None) -> None:
-        """Record the finished model in `folder`; `score` (lower is better) decides whether it becomes the champion."""
+    def model(self, folder: Path) -> None:
+        """Record the finished model in `folder`."""
+
+    def score(self, model: Path, data: Path) -> None:
+        """Record that the metric `score` is the worth of the model in folder `model` on the data set in `data`."""
 
 
 class NoTracker:
@@ -58,8 +61,11 @@ class NoTracker:
     def artifact(self, path: Path, folder: str) -> None:
         """Drop the file."""
 
-    def model(self, folder: Path, score: float | None) -> None:
+    def model(self, folder: Path) -> None:
         """Drop the model."""
+
+    def score(self, model: Path, data: Path) -> None:
+        """Drop the score."""
 
 
 Fit = Callable[["StageRun[Any]", "lightning.LightningModule", Any, Training, str], None]

@@ -10,12 +10,18 @@ import numpy as np
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
-from stages import discover
+from stages import discover, lineage
 from systems.parts.errors import UserError
 
 
 class Served(PythonModel):
     """A system's model, read from the folder that DVC keeps."""
+
+    def load_context(self, context: Any) -> None:
+        """Refuse a folder that by now holds another model than the one registered."""
+        folder, content = Path(context.model_config["folder"]), context.model_config["content"]
+        if (found := lineage.dvc_hash(folder)) != content:
+            raise UserError(f"model {folder}: holds {found}, registered was {content}; check out its commit with DVC")
 
     def predict(self, context: Any, model_input: np.ndarray, params: Any = None) -> np.ndarray:  # noqa: ARG002
         """Answer of the system for a batch of shape `input_shape`."""

@@ -1,27 +1,22 @@
-"""The MLflow side of tracking: where records go, and how a journal of records is brought there, any number of times.
-
-Every record carries its own time, and MLflow keeps one of equal points, parameters, tags and files, so that sending a
-journal twice changes nothing.
-"""
+"""Where the records are: the address of MLflow, the line to it, and the project's own database."""
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-BATCH = 1000
-"""Metrics that MLflow takes in one call."""
-KEY = "delaminate.key"
+T = TypeVar("T")
 PATHS = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -30,7 +25,8 @@ PATHS = (
     ("model_versions", "storage_location"),
 )
 """Columns of MLflow's database that hold absolute paths."""
-Record = dict[str, Any]
+REFUSALS = {400, 404, 413, 422}
+"""HTTP codes that mean: not this record, neither now nor later."""
 
 
 def root() -> Path:
@@ -65,78 +61,89 @@ def connect() -> MlflowClient:
         return MlflowClient(uri())
     with locked():
         try:
-            _move()
+            _mend()
             client = MlflowClient(uri())
             client.search_experiments(max_results=1)
         except (sqlite3.Error, SQLAlchemyError) as error:
             raise OSError(f"MLflow's database {root() / 'mlflow.db'}: {error}") from error
-        _home().parent.mkdir(exist_ok=True)
-        _home().write_text(str(root()))
     return client
 
 
-def _home() -> Path:
-    return root() / "mlruns" / "root.txt"
-
-
-def _move() -> None:
-    """Rewrite the paths in the database if the project stood elsewhere when they were written."""
-    if not _home().is_file() or not (root() / "mlflow.db").is_file():
+def _mend() -> None:
+    """Rewrite the paths in the database if they were written elsewhere: the project was moved or copied."""
+    if not (root() / "mlflow.db").is_file():
         return
-    old, new = _home().read_text(), str(root())
-    if old == new:
-        return
+    new = root() / "mlruns"
     with closing(sqlite3.connect(root() / "mlflow.db")) as database, database:
-        for table, column in PATHS:
-            database.execute(
-                f"UPDATE {table} SET {column} = replace({column}, ?, ?)",  # noqa: S608 - our own names
-                (f"{old}/mlruns", f"{new}/mlruns"),
-            )
+        for old in _artifact_folders(database) - {new}:
+            for before, after in ((f"{old}/", f"{new}/"), (f"{old.as_uri()}/", f"{new.as_uri()}/")):
+                for table, column in PATHS:
+                    database.execute(
+                        f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",  # noqa: S608 - our own names
+                        (after, len(before) + 1, len(before), before),
+                    )
+
+
+def _artifact_folders(database: sqlite3.Connection) -> set[Path]:
+    """Folders above those of the experiments that `experiment` made."""
+    if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
+        return set()
+    rows = database.execute("SELECT name, artifact_location FROM experiments WHERE artifact_location LIKE 'file:%'")
+    places = ((name, Path(unquote(urlsplit(location).path))) for name, location in rows)
+    return {place.parent for name, place in places if (place.parent.name, place.name) == ("mlruns", name)}
 
 
 def experiment(client: MlflowClient, name: str) -> str:
     """Id of an experiment, made if it is missing."""
+    if found := client.get_experiment_by_name(name):
+        return str(found.experiment_id)
+    embedded = not os.environ.get("MLFLOW_TRACKING_URI")
     with locked():
-        found = client.get_experiment_by_name(name)
-        if found is not None:
+        if found := client.get_experiment_by_name(name):
             return str(found.experiment_id)
-        embedded = not os.environ.get("MLFLOW_TRACKING_URI")
         return str(client.create_experiment(name, (root() / "mlruns" / name).as_uri() if embedded else None))
 
 
-def run_id(client: MlflowClient, start: Record) -> str:
-    """Id of the run that a journal's first record describes: found by its key, else made."""
-    place = experiment(client, start["experiment"])
-    found = client.search_runs([place], f"tags.`{KEY}` = '{start['key']}'", max_results=1)
-    if found:
-        return str(found[0].info.run_id)
-    made = client.create_run(place, start["time"], {KEY: start["key"], **start["tags"]}, start["name"])
-    return str(made.info.run_id)
+class Line:
+    """The line to MLflow of one command. The first call without an answer cuts it: a dead server costs one time-out."""
+
+    def __init__(self) -> None:
+        self.client: MlflowClient | None = None
+        self.cut = False
+
+    def ask(self, call: Callable[[MlflowClient], T], loss: str) -> T | None:
+        """Answer of `call`; None where there is none, which is said once, with the loss it means."""
+        from mlflow.exceptions import MlflowException
+
+        if self.cut:
+            return None
+        self.cut = True  # until the answer is there: an interrupt in mid-call must not pass for one
+        try:
+            self.client = self.client or connect()
+            answer = call(self.client)
+        except (MlflowException, OSError) as error:
+            say(f"MLflow at {uri()} does not take records ({reason(error)}); {loss}")
+            return None
+        self.cut = False
+        return answer
 
 
-def send(client: MlflowClient, identity: str, records: Sequence[Record]) -> None:
-    """Bring records to a run. Sending them again changes nothing."""
-    from mlflow.entities import Metric, Param
+def refused(error: Exception) -> bool:
+    """Whether MLflow answered that it will never take what it was given, or what was to be given is gone."""
+    from mlflow.exceptions import ERROR_CODE_TO_HTTP_STATUS, MlflowException
 
-    points = [Metric(one["key"], one["value"], one["time"], one["step"]) for one in records if one["kind"] == "metric"]
-    for first in range(0, len(points), BATCH):
-        client.log_batch(identity, metrics=points[first : first + BATCH])
-    for one in records:
-        if one["kind"] == "params":
-            params = [Param(key, value) for key, value in one["values"].items()]
-            for first in range(0, len(params), 100):
-                client.log_batch(identity, params=params[first : first + 100])
-        elif one["kind"] == "artifact":
-            client.log_artifact(identity, one["path"], one["folder"])
-        elif one["kind"] == "model":
-            from stages import model_registry
-
-            model_registry.register(client, identity, one)
-        elif one["kind"] == "end":
-            client.set_terminated(identity, one["status"], one["time"])
+    if isinstance(error, MlflowException):
+        return ERROR_CODE_TO_HTTP_STATUS.get(error.error_code) in REFUSALS
+    answer = getattr(error, "response", None)
+    return isinstance(error, FileNotFoundError) or getattr(answer, "status_code", None) in REFUSALS
 
 
-def read(journal: Path) -> list[Record]:
-    """Records of a journal; a last line that a killed process left half-written is dropped."""
-    text = journal.read_text()
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+def reason(error: Exception) -> str:
+    """What went wrong, short enough for one line."""
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words[:160]}"
+
+
+def say(line: str) -> None:
+    """One line for the person at the terminal."""
+    print(f"delaminate: {line}", file=sys.stderr)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Op = Literal["<", "<=", "==", ">=", ">"]
+SCORE = "score"
+"""The final metric by which `evaluate` says what a model is worth, lower is better: the best one becomes the champion.
+It is the same quantity, on held-out data, for all systems of a track."""
 
 
 class Strict(BaseModel):

@@ -1,4 +1,4 @@
-"""A toy project: the frame alone with one system, `toy`, whose code each test may change."""
+"""A toy project: the frame alone with one system, `toy`, whose code each test may change; and a blank one to track."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import systems
-from stages import closure
+from stages import closure, discover, lineage, mlflow_runs, tracking_store
+from tests.stages.tracked_runs import DATA, Server, Silent
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -62,3 +63,49 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     closure.imported.cache_clear()
     for name in [name for name in sys.modules if name.startswith("systems.toys")]:
         del sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database of records: making it takes seconds, copying it does not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("database"))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        tracking_store.connect()
+        return Path("mlflow.db").absolute()
+
+
+@pytest.fixture
+def blank(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project without code, as the current folder, that tracks runs of one system, `toy` of track `toys`."""
+    found = discover.Found("toy", "toys", "systems.toys.toy")
+    monkeypatch.setattr(discover, "walk", lambda: {"toy": found})
+    monkeypatch.setattr(lineage, "closure_hash", lambda *_: "c0de")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv(mlflow_runs.PARENT, raising=False)
+    folder = tmp_path / "the one"
+    (folder / "reports").mkdir(parents=True)
+    (folder / DATA).mkdir(parents=True)
+    shutil.copy(database, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def server(blank: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server that is not started yet, and the address of this process's records."""
+    made = Server(blank.parent)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", made.uri)
+    yield made
+    if hasattr(made, "process"):
+        made.kill()
+
+
+@pytest.fixture
+def silent(blank: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Silent]:
+    """A server that never answers, which is found out after a second."""
+    made = Silent()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", made.uri)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    yield made
+    made.close()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stages import closure
 from stages.execute import command, only_name, perform
 from stages.layout import Layout
+from stages.run import NoTracker, StageRun
 from systems.parts.errors import UserError
 
 PLAN = Layout("synthesize", output="data/{name}", reports=True)
@@ -108,3 +112,48 @@ def test_a_stage_takes_one_name(arguments: list[str]) -> None:
     with pytest.raises(UserError, match="stage 'train' takes one name"):
         only_name("train", arguments)
     assert only_name("train", ["net"]) == "net"
+
+
+class Told(NoTracker):
+    """A tracker that remembers models and scores."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[Path, ...]] = []
+
+    def model(self, folder: Path) -> None:
+        self.heard.append((folder,))
+
+    def score(self, model: Path, data: Path) -> None:
+        self.heard.append((model, data))
+
+
+@pytest.mark.parametrize(
+    ("stage", "metric", "heard"),
+    [
+        ("train", "loss", [(Path("models/toy"),)]),
+        ("evaluate", "rmse", []),
+        ("evaluate", "score", [(Path("models/toy"), Path("data/toy"))]),
+    ],
+)
+def test_a_model_is_recorded_when_it_is_trained_and_judged_when_it_is_scored(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, stage: str, metric: str, heard: list[tuple[Path, ...]]
+) -> None:
+    code = toy / "systems" / "toys" / "toy.py"
+    code.write_text(
+        code.read_text().replace("def synthesize", f"def {stage}").replace('"size", run', f'"{metric}", run')
+    )
+    (toy / "params.yaml").write_text(f"toys:\n  {stage}:\n    toy:\n      size: 3\n")
+    closure.main()
+    inputs = {"data": "data/{name}", "model": "models/{name}"} if stage == "evaluate" else {}
+    for folder in ("data/toy", "models/toy"):
+        (toy / folder).mkdir(parents=True)
+    told = Told()
+
+    @contextlib.contextmanager
+    def tracked(run: StageRun[Any], _: object) -> Iterator[None]:
+        run.tracker = told
+        yield
+
+    monkeypatch.setattr("stages.execute.tracked", tracked)
+    perform(Layout(stage, inputs=inputs, output="models/{name}" if stage == "train" else None, reports=True), "toy")
+    assert told.heard == heard

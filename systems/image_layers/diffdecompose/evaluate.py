@@ -24,7 +24,7 @@ from systems.parts.blend import blend
 from systems.parts.grids import grid, on_checker
 from systems.parts.perceptual import STLPIPS, EfficientNetLite0Features, frechet_distance
 from systems.parts.pictures import decode, quantise
-from systems.parts.run import Op, Run, Strict
+from systems.parts.run import SCORE, Op, Run, Strict
 from systems.parts.tensors import pieces, to_numpy
 from systems.parts.triplets import Triplets, read_triplets
 
@@ -162,13 +162,14 @@ def headline(best: str) -> Mapping[str, str]:
 
 
 def record_scores(run: Run[Params], errors: Errors, best: str) -> None:
-    """Figures of metrics.json: the mean over seeds of every answer, a sub-task each, and the headline."""
+    """Figures of metrics.json: the mean over seeds of every answer, a sub-task each, the headline, and the score."""
     for answer, seeds in errors.items():
         for subtask in seeds[0]:
             run.metric(f"background RMSE/{answer}/{subtask}", mean(seed[subtask] for seed in seeds))
     for answer, words in headline(best).items():
         if answer in errors:
             run.metric(f"headline/background RMSE: {words}", mean(seed["all"] for seed in errors[answer]))
+    run.metric(SCORE, mean(seed["all"] for seed in errors[MEAN_OF.format(best)]))
 
 
 def mean(values: Iterable[float]) -> float:

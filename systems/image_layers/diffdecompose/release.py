@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from systems.image_layers.diffdecompose import storage
+from systems.parts.whole import whole
 
 
 def release(model: Path, target: Path) -> None:
@@ -18,10 +19,11 @@ def release(model: Path, target: Path) -> None:
     saved = storage.read_saved(model)
     best = saved.variants[saved.best]
     alone = saved.model_copy(update={"variants": {saved.best: best}})
-    target.mkdir(parents=True, exist_ok=True)
-    for name in filter(None, ("autoencoder", best.start, saved.best)):
-        shutil.copyfile(model / f"{name}.safetensors", target / f"{name}.safetensors")
-    (target / "model.json").write_text(json.dumps(alone.model_dump(mode="json"), indent=1) + "\n")
+    with whole(target) as (growing,):
+        growing.mkdir()
+        for name in filter(None, ("autoencoder", best.start, saved.best)):
+            shutil.copyfile(model / f"{name}.safetensors", growing / f"{name}.safetensors")
+        (growing / "model.json").write_text(json.dumps(alone.model_dump(mode="json"), indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What evaluation measures, on pictures of noise."""
+"""What evaluation measures, on pictures of noise, and what it says of its own figures."""
 
 from __future__ import annotations
 
@@ -12,8 +12,14 @@ import torch
 from stages.run import StageRun
 from systems.image_layers.diffdecompose import evaluate
 from systems.parts.perceptual import frechet_distance
+from systems.parts.run import SCORE
 
 COUNT = 6
+ERRORS = {
+    "cloned": [{"all": 30.0}, {"all": 32.0}],
+    "mean of cloned": [{"all": 24.0}, {"all": 26.0}],
+    "mean of adapted": [{"all": 40.0}],
+}
 
 
 def noise(seed: int) -> np.ndarray:
@@ -54,3 +60,13 @@ def test_perceptual_scores_look_at_the_truth_once(tmp_path: Path, monkeypatch: p
         assert run.metrics[f"background ST-LPIPS/{answer}"] == pytest.approx(off, rel=1e-5)
         found = run.metrics[f"background EfficientNet-lite0 Frechet distance/{answer}"]
         assert found == pytest.approx(distance, rel=1e-4)
+
+
+@pytest.mark.parametrize(("best", "score"), [("cloned", 25.0), ("adapted", 40.0)])
+def test_the_score_is_the_background_error_of_the_best_variant_over_its_seeds(
+    tmp_path: Path, best: str, score: float
+) -> None:
+    run = StageRun("evaluate", "diffdecompose", evaluate.Params(data="d"), {}, tmp_path / "none", tmp_path / "reports")
+    evaluate.record_scores(run, ERRORS, best)
+    assert run.metrics[SCORE] == score
+    assert run.metrics["headline/background RMSE: mean of samples"] == score
