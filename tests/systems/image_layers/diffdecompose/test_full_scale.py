@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -198,6 +199,20 @@ def test_the_held_out_composites_are_taken_apart_and_scored(model: Path, folder:
     assert any("ST-LPIPS" in name for name in scored.metrics)
     assert np.isfinite(list(scored.metrics.values())).all()
     assert [hold["id"] for hold in scored.holds] == ["4.6"] * 4
+
+
+def test_another_best_variant_is_the_one_that_is_scored(model: Path, folder: Path, tmp_path: Path) -> None:
+    saved = storage.read_saved(model)
+    other = Path(shutil.copytree(model, tmp_path / "model"))
+    variants = {label: saved.variants[label] for label in ("regression-0", "permuted-0")}
+    changed = saved.model_copy(update={"variants": variants, "best": "permuted-0"})
+    (other / "model.json").write_text(changed.model_dump_json())
+    small = {"steps": 1, "samples": 2, "accelerator": "cpu"}
+    layers = run(tmp_path, "decompose", small, data=folder / "data", model=other).final
+    scored = run(tmp_path, "evaluate", {}, data=folder / "data", model=other, layers=layers)
+    shown = scored.metrics["headline/background RMSE: one sample"]
+    assert shown == scored.metrics["seeds/permuted-0/background RMSE: one sample"]
+    assert [hold["id"] for hold in scored.holds] == ["4.6"] * 3
 
 
 def test_a_gpu_that_is_not_there_is_refused(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -114,11 +116,14 @@ def test_what_is_no_model_is_refused_in_one_line(model: Path, tmp_path: Path) ->
         storage.load(model, "other")
 
 
-def test_a_released_model_answers_like_the_one_it_came_from(model: Path, tmp_path: Path) -> None:
-    release(model, tmp_path / "released")
-    assert {path.name for path in (tmp_path / "released").iterdir()} == {
-        "model.json",
-        "autoencoder.safetensors",
-        "cloned-0.safetensors",
-    }
-    assert torch.equal(answer(storage.load(tmp_path / "released")[0]), answer(storage.load(model)[0]))
+@pytest.mark.parametrize(("best", "needed"), [("cloned-0", ()), ("adapted-0", ("cloned-0",))])
+def test_a_released_model_answers_like_the_one_it_came_from(
+    model: Path, tmp_path: Path, best: str, needed: tuple[str, ...]
+) -> None:
+    whole, released = Path(shutil.copytree(model, tmp_path / "whole")), tmp_path / "released"
+    described = json.loads((whole / "model.json").read_text())
+    (whole / "model.json").write_text(json.dumps({**described, "best": best}))
+    release(whole, released)
+    weights = {f"{name}.safetensors" for name in ("autoencoder", best, *needed)}
+    assert {path.name for path in released.iterdir()} == {"model.json", *weights}
+    assert torch.equal(answer(storage.load(released)[0]), answer(storage.load(model, best)[0]))

@@ -36,6 +36,18 @@ def test_colours_count_by_the_true_alpha() -> None:
     assert scores.colour_rmse(guess, truth) == pytest.approx(np.sqrt(np.mean(error**2)))
 
 
+def test_few_pictures_at_a_time_give_the_scores_of_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = pictures(0, 4), pictures(1, 4)
+    d, weight = a.astype(float) - b, b[..., 3:] / 255
+    assert scores.rmse(a, b) == pytest.approx(np.sqrt(np.mean(d**2)), rel=1e-12)
+    assert scores.squared_errors(a, b) == pytest.approx((d**2).mean(axis=(1, 2, 3)), rel=1e-12)
+    coloured = np.sqrt((d[..., :3] ** 2 * weight).sum() / (3 * weight.sum()))
+    assert scores.colour_rmse(a, b) == pytest.approx(coloured, rel=1e-12)
+    whole = scores.ssim(a, b)
+    monkeypatch.setattr(scores, "MOST", 2)
+    assert scores.ssim(a, b) == pytest.approx(whole, rel=1e-12)
+
+
 def test_groups_are_scored_apart_and_together() -> None:
     a, b = pictures(0), pictures(1)
     found = scores.by_group(scores.rmse, a, b, ["p", "q", "p"])
