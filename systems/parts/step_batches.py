@@ -25,10 +25,7 @@ class Samples(Protocol):
 
 
 class StepBatches:
-    """Loader over samples of equal length: `steps` shuffled batches of the rows `among` them, resumable at any step.
-
-    With several processes (`world` > 1) each gets its share of every global batch of size `batch`.
-    """
+    """Loader over samples of equal length: `steps` shuffled batches of the rows `among` them, resumable at any step."""
 
     def __init__(
         self, samples: Mapping[str, Samples], batch: int, steps: int, seed: int, among: Tensor | None = None
