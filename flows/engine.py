@@ -18,9 +18,10 @@ from typing import Protocol
 
 from flows import durations
 from flows.graph import Step
+from flows.guard import Guard
 from flows.project import Command, Project
 from flows.resources import Limits, Pool, Request, refuse, request
-from flows.stage import Guard, Job, Outcome, end
+from flows.stage import Job, Outcome, end
 from flows.summary import Result
 
 BAD = {Outcome.FAILED, Outcome.NOT_REACHED}
@@ -105,7 +106,7 @@ class Engine:
         self.first = durations.paths(project.steps, self.known)
         self.ended: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.guard: Guard | None = None
-        self.stopped = False
+        self.begun = self.stopped = False
         """Whether a failure keeps everything else from starting."""
         self._settle([address for address, count in self.open.items() if not count])
 
@@ -120,6 +121,7 @@ class Engine:
 
     def run(self) -> list[Result]:
         """Run what is not up to date; returns how each stage ended. On any error what runs is ended first."""
+        self.begun = True
         try:
             self._start()
             while self.running:

@@ -107,11 +107,22 @@ def publish(text: str, key: str, description: str) -> None:
         get_run_logger().warning(f"Prefect does not take artifact {key}: {type(error).__name__}")
 
 
-def prepared(engine: Engine, parameters: dict[str, Any]) -> State[Any]:
-    """Run the flow on a plan that the command line has made; `parameters` are shown in the dashboard."""
+def prepared(engine: Engine, parameters: dict[str, Any]) -> str:
+    """Run the flow on a plan that the command line has made; `parameters` are shown in the dashboard.
+
+    Without an answer from the server the engine runs to its end all the same; returns what was wrong then.
+    """
 
     @flow(name="reproduce", persist_result=False)
     def reproduce(command: dict[str, Any]) -> State[Any]:  # noqa: ARG001 - it is there to be seen
         return watched(engine)
 
-    return reproduce(parameters, return_state=True)
+    try:
+        reproduce(parameters, return_state=True)
+    except (PrefectException, httpx.HTTPError, RuntimeError) as error:
+        if engine.begun and type(error) is RuntimeError:  # Prefect raises one only before a flow begins
+            raise
+        if not engine.begun:
+            engine.run()
+        return f"Prefect's server does not answer ({type(error).__name__}); it has no whole record of this run"
+    return ""

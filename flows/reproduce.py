@@ -114,7 +114,8 @@ def as_flow(engine: Engine, given: argparse.Namespace, root: Path) -> None:
         own = server.launch(server.settle(root))
         # Only now: prefect reads its settings, the server's address among them, when it is imported.
         from flows import pipeline
-    pipeline.prepared(engine, {key: value for key, value in vars(given).items() if value})
+    if wrong := pipeline.prepared(engine, {key: value for key, value in vars(given).items() if value}):
+        print(wrong, file=sys.stderr)
     if own:
         print("To look at it in Prefect's dashboard: python -m flows.dashboard")
 

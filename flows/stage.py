@@ -10,16 +10,15 @@ import io
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from enum import StrEnum
-from pathlib import Path
 from typing import IO
 
+from flows.guard import Guard
 from flows.project import Command
 
 TAIL = 20
@@ -40,38 +39,6 @@ class Outcome(StrEnum):
     RESTORED = "restored"
     FAILED = "failed"
     NOT_REACHED = "not reached"
-
-
-class Guard:
-    """A small process that waits for the end of this one and then ends the process groups it was told of."""
-
-    def __init__(self) -> None:
-        """Start it in a session of its own: Ctrl-C at the terminal does not reach it."""
-        self.process = subprocess.Popen(
-            [sys.executable, "-IS", str(Path(__file__).with_name("guard.py"))],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-        )
-        self.lock = threading.Lock()
-
-    def add(self, group: int) -> None:
-        """Watch over a process group."""
-        self._say(f"+{group}\n")
-
-    def remove(self, group: int) -> None:
-        """Forget a process group that has ended."""
-        self._say(f"-{group}\n")
-
-    def _say(self, word: str) -> None:
-        assert self.process.stdin is not None  # noqa: S101 - a pipe was asked for
-        with self.lock, suppress(BrokenPipeError):
-            self.process.stdin.write(word.encode())
-            self.process.stdin.flush()
-
-    def close(self) -> None:
-        """End it, and with it every group it still watches."""
-        with suppress(BrokenPipeError):
-            self.process.communicate()
 
 
 class Job:

@@ -13,6 +13,7 @@ import psutil
 import pytest
 import yaml
 
+from flows import server
 from tests.flows import toy
 
 KILLS = 30
@@ -88,6 +89,44 @@ def test_killed_at_random_moments(tmp_path: Path, hardlink_lock: bool) -> None:
         snapshots.append(locked(folder))
         if kill % 3 == 2:
             complete(folder, snapshots, runs)
+
+
+@pytest.mark.slow  # waits until Prefect's client gives up
+@pytest.mark.parametrize("moment", ["before the run", "in mid-run"])
+def test_without_an_answer_of_the_server_the_stages_still_run(tmp_path: Path, moment: str) -> None:
+    folder = toy.make(tmp_path / "project")
+    (tmp_path / "prefect").mkdir()
+    process, url = server.start(tmp_path / "prefect")
+    variables = {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_API_URL": url}
+    if moment == "before the run":
+        process.kill()
+        process.wait()
+    command = [sys.executable, "-m", "flows.reproduce", "-P"]
+    flow = subprocess.Popen(command, cwd=folder, env=toy.environment(**variables), stdout=subprocess.PIPE, text=True)
+    assert flow.stdout is not None
+    for line in flow.stdout:
+        if "source | begins" in line:
+            process.kill()
+    assert flow.wait() == 0
+    server.stop(process)
+    assert "up to date" in toy.call(folder, "dvc", "status")
+
+
+def test_a_killed_flow_leaves_no_process(tmp_path: Path) -> None:
+    """Its stages end with it, and the server that it had started."""
+    folder = toy.make(tmp_path / "project")
+    toy.choose(folder, "a: one", "a: wait")
+    variables = {key: value for key, value in toy.environment().items() if not key.startswith("PREFECT_")}
+    command = [sys.executable, "-m", "flows.reproduce", "-P"]
+    flow = subprocess.Popen(command, cwd=folder, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    limit = time.monotonic() + 180
+    while not (folder / "waiting").exists() and time.monotonic() < limit:
+        time.sleep(0.1)
+    family = psutil.Process(flow.pid).children(recursive=True)
+    assert {"step.py", "server"} <= {word for child in family for word in child.cmdline()}
+    flow.kill()
+    flow.wait()
+    assert not psutil.wait_procs(family, timeout=10)[1]
 
 
 def complete(folder: Path, snapshots: list[dict[str, Any]], runs: list[list[str]]) -> None:
