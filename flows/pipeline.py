@@ -1,68 +1,128 @@
-"""The pipeline as a Prefect flow: a task a DVC stage, in DVC's order. Stages run one after another.
+"""The pipeline as a Prefect flow: a task a stage that runs, named after it, with its live log.
 
-Prefect's own cache is off: DVC alone decides what is up to date.
+The engine runs the stages; a task follows one of them. Prefect's own cache is off: DVC alone decides what is up to
+date, and what is up to date has no task. Without an answer from Prefect's server the stages still run to their end.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+import queue
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import httpx
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.exceptions import PrefectException
+from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
 
-from flows import records, stage
-from flows.graph import Selection, Step, plan
+from flows import metrics, records
+from flows.engine import BAD, Engine, View
+from flows.graph import Step
 from flows.stage import Outcome
-from flows.summary import Result, markdown, slug, summary, table
+from flows.summary import Result, failed, markdown, slug, summary
 
-BAD = {Outcome.FAILED, Outcome.NOT_REACHED}
+Feed = queue.SimpleQueue[str | Result]
 
 
 @task(name="stage", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
-def run_stage(name: str, address: str, options: Sequence[str], parent: str) -> Any:
-    """Run one DVC stage; its lines go to this task's log as they are printed, its MLflow runs become an artifact."""
+def follow(name: str, feed: Feed, parent: str) -> Any:
+    """Follow one stage: its lines go to this task's log as they are printed, its MLflow runs become an artifact."""
     logger = get_run_logger()
-    try:
-        return stage.run(address, options, logger.info, records.variables(parent))
-    except stage.StageError as error:
-        return Failed(message=str(error))
-    finally:
-        if found := records.runs(parent, name):
-            create_markdown_artifact(found, key=f"mlflow-{slug(name)}", description=f"MLflow runs of stage {name}")
+    while isinstance(said := feed.get(), str):
+        logger.info(said)
+    if found := records.runs(parent, name):
+        publish(found, f"mlflow-{slug(name)}", f"MLflow runs of stage {name}")
+    if said.outcome is Outcome.FAILED:
+        return Failed(message=said.why)
+    return Completed(message=str(said.outcome))
 
 
-@flow(name="reproduce", persist_result=False)
-def reproduce(selection: dict[str, Any], options: Sequence[str] = (), keep_going: bool = True) -> State[Any]:
-    """Run the stages that `selection` means (see `flows.graph.Selection`); ends failed if any stage did."""
-    steps = plan(Selection(**selection))
+class Tasks:
+    """Opens a Prefect task for each stage that is not up to date."""
+
+    def __init__(self, parent: str) -> None:
+        """`parent` is the MLflow run above those of the stages."""
+        self.parent = parent
+        self.feeds: dict[str, Feed] = {}
+        self.futures: list[PrefectFuture[Any]] = []
+
+    def started(self, step: Step) -> None:
+        """Open its task."""
+        feed = self.feeds[step.address] = queue.SimpleQueue()
+        self.futures.append(follow.submit(step.name, feed, self.parent))
+
+    def line(self, step: Step, text: str) -> None:
+        """Hand a line to its task."""
+        self.feeds[step.address].put(text)
+
+    def ended(self, result: Result) -> None:
+        """Let its task end."""
+        if feed := self.feeds.get(result.step.address):
+            feed.put(result)
+
+    def moved(self, view: Callable[[], View]) -> None:
+        """Nothing more is shown in Prefect."""
+
+    def wait(self) -> None:
+        """Return when all tasks have ended; those of stages that were interrupted are let go."""
+        for feed in self.feeds.values():
+            feed.put(Result(Step("", "", frozenset()), Outcome.FAILED, why="interrupted"))
+        for future in self.futures:
+            future.wait()
+
+
+def watched(engine: Engine) -> State[Any]:
+    """Run an engine inside a flow run: tasks, the parent run in MLflow, the artifacts of the end, the flow's state."""
     with records.parent("reproduce") as parent:
-        results = run_all(steps, options, keep_going, parent.run_id)
+        engine.variables |= records.variables(parent.run_id)
+        tasks = Tasks(parent.run_id)
+        engine.watchers = [*engine.watchers, tasks]
+        try:
+            results = engine.run()
+        finally:
+            tasks.wait()
         parent.failed = any(result.outcome in BAD for result in results)
-    create_markdown_artifact(markdown(results), key="stages", description="How each stage ended")
-    failed = [result.step.name for result in results if result.outcome is Outcome.FAILED]
-    print(table(results))
-    return Failed(message=f"failed: {', '.join(failed)}") if failed else Completed(message=summary(results))
+    report(results, metrics.changes(engine.project.repo))
+    names = [result.step.name for result in failed(results)]
+    return Failed(message=f"failed: {', '.join(names)}") if names else Completed(message=summary(results))
 
 
-def run_all(steps: Sequence[Step], options: Sequence[str], keep_going: bool, parent: str) -> list[Result]:
-    """Run steps in order; what depends on a failed one, or without `keep_going` all after it, is not reached."""
-    results: dict[str, Result] = {}
-    for step in steps:
-        bad = {address for address, result in results.items() if result.outcome in BAD}
-        blocked = bad & step.needs if keep_going else bad
-        results[step.address] = Result(step, Outcome.NOT_REACHED) if blocked else _run(step, options, parent)
-    return list(results.values())
+def report(results: Sequence[Result], changes: Sequence[metrics.Change]) -> None:
+    """Put the table of stages and what it did to the metrics into Prefect's dashboard."""
+    text = markdown(results)
+    if changes:
+        text += f"\n\n## Metrics against the last commit\n\n{metrics.markdown(changes)}"
+    publish(text, "stages", "How each stage ended, and the metrics against the last commit")
 
 
-def _run(step: Step, options: Sequence[str], parent: str) -> Result:
-    started = time.monotonic()
-    state = run_stage(step.name, step.address, list(options), parent, return_state=True)
-    seconds = time.monotonic() - started
-    if state.is_completed():
-        return Result(step, state.result(), seconds)
-    return Result(step, Outcome.FAILED, seconds, state.message or str(state.name))
+def publish(text: str, key: str, description: str) -> None:
+    """Make an artifact; a server that is gone costs no more than that."""
+    try:
+        create_markdown_artifact(text, key=key, description=description)
+    except (PrefectException, httpx.HTTPError, OSError) as error:
+        get_run_logger().warning(f"Prefect does not take artifact {key}: {type(error).__name__}")
+
+
+def prepared(engine: Engine, parameters: dict[str, Any]) -> str:
+    """Run the flow on a plan that the command line has made; `parameters` are shown in the dashboard.
+
+    Without an answer from the server the engine runs to its end all the same; returns what was wrong then.
+    """
+
+    @flow(name="reproduce", persist_result=False)
+    def reproduce(command: dict[str, Any]) -> State[Any]:  # noqa: ARG001 - it is there to be seen
+        return watched(engine)
+
+    try:
+        reproduce(parameters, return_state=True)
+    except (PrefectException, httpx.HTTPError, RuntimeError) as error:
+        if engine.begun and type(error) is RuntimeError:  # Prefect raises one only before a flow begins
+            raise
+        if not engine.begun:
+            engine.run()
+        return f"Prefect's server does not answer ({type(error).__name__}); it has no whole record of this run"
+    return ""

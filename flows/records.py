@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
-
-from stages import mlflow_runs, tracking_store
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 PARENT_VARIABLE = "DELAMINATE_PARENT_RUN"
 DASHBOARD = "http://127.0.0.1:5000"
@@ -27,7 +27,12 @@ class Parent:
 
 @contextmanager
 def parent(name: str) -> Iterator[Parent]:
-    """Open the parent run of a flow run and close it whatever happens."""
+    """Open the parent run of a flow run and close it whatever happens; none where the project does not use MLflow."""
+    if not used():
+        yield Parent("")
+        return
+    from stages import mlflow_runs
+
     opened = Parent(mlflow_runs.open_parent(name))
     try:
         yield opened
@@ -35,15 +40,24 @@ def parent(name: str) -> Iterator[Parent]:
         mlflow_runs.close_parent(opened.run_id, "FAILED" if opened.failed else "FINISHED")
 
 
+def used() -> bool:
+    """Whether the stages of the project in the current folder record themselves in MLflow."""
+    return "MLFLOW_TRACKING_URI" in os.environ or Path("stages/tracking.py").exists()
+
+
 def variables(run_id: str) -> dict[str, str]:
     """What a stage's process needs in its environment to record itself under the parent run."""
-    return {PARENT_VARIABLE: run_id}
+    return {PARENT_VARIABLE: run_id} if run_id else {}
 
 
 def runs(run_id: str, stage: str) -> str:
     """The MLflow runs of a stage under the parent `run_id` as a Markdown list of links; empty where there is none."""
     if not run_id:
         return ""
+    from mlflow.exceptions import MlflowException
+
+    from stages import tracking_store
+
     wanted = f"tags.`mlflow.parentRunId` = '{run_id}' and attributes.run_name = '{stage}'"
     try:
         client = tracking_store.connect()

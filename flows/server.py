@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from flows.guard import Guard
 from systems.parts.errors import UserError
 
 HOST = "127.0.0.1"
@@ -42,13 +43,16 @@ def free_port() -> int:
 
 
 def launch(home: Path) -> bool:
-    """Start a server that ends with this process and name it in PREFECT_API_URL; False where one is named already.
+    """Start a server and name it in PREFECT_API_URL; False where one is named already. It ends with this process.
 
     What stops it is registered before prefect is imported, so at the end prefect sends its last records first.
     """
     if os.environ.get("PREFECT_API_URL"):
         return False
+    guard = Guard()
+    atexit.register(guard.close)
     process, os.environ["PREFECT_API_URL"] = start(home)
+    guard.add(process.pid)
     atexit.register(stop, process)
     return True
 

@@ -1,7 +1,7 @@
-"""Runs one DVC stage as a process of its own: lines come as they are printed, its end is an outcome.
+"""Runs the commands of one stage beside others: lines come as they are printed, its end is reported once.
 
-DVC alone decides what is up to date. `--single-item` with `--wait-for-lock` is the one form that also holds side by
-side: without the first, runs fail on a shared dependency; without the second, on the lock.
+A command is a process group of its own. Whatever ends this process, a guard ends the groups that it left behind, so
+that no stage writes on beside a later run.
 """
 
 from __future__ import annotations
@@ -10,19 +10,23 @@ import io
 import os
 import signal
 import subprocess
-import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from enum import StrEnum
-from pathlib import Path
 from typing import IO
+
+from flows.guard import Guard
+from flows.project import Command
 
 TAIL = 20
 """Last lines kept for the message of a failure."""
 PROGRESS_SECONDS = 5.0
 """A progress bar redraws itself all the time; one line of it in this many seconds goes to the log."""
+LEFT_OPEN_SECONDS = 5.0
+"""Time to read on after a command has ended; what it left running in the background may hold its output open."""
 GRACE_SECONDS = 20.0
 """Time an interrupted stage has to put its things away."""
 
@@ -37,41 +41,103 @@ class Outcome(StrEnum):
     NOT_REACHED = "not reached"
 
 
-class StageError(Exception):
-    """A stage ended with an error; the text is its last lines."""
+class Job:
+    """One run of a stage's commands, in a thread that hands on their lines."""
 
+    def __init__(
+        self,
+        command: Command,
+        log: Callable[[str], None],
+        guard: Guard,
+        done: Callable[[], None],
+        timeout: float | None,
+    ) -> None:
+        """Start at once; `done` is called from the thread at the end, `timeout` is in seconds."""
+        self.command, self.log, self.guard, self.timeout = command, log, guard, timeout
+        self.tail: deque[str] = deque(maxlen=TAIL)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.failure = ""
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self._work, args=(done,), daemon=True)
+        self.thread.start()
 
-def run(address: str, options: Sequence[str], log: Callable[[str], None], variables: Mapping[str, str]) -> Outcome:
-    """Run the stage at `address` through DVC, hand every line to `log`; raises StageError with the last lines."""
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *options, "--", address]
-    outcome = Outcome.RAN
-    tail: deque[str] = deque(maxlen=TAIL)
-    process = _start(command, variables)
-    assert process.stdout is not None  # noqa: S101 - a pipe was asked for
-    try:
-        for line in lines(process.stdout):
-            log(line)
-            tail.append(line)
-            outcome = _said(line, address) or outcome
+    def _work(self, done: Callable[[], None]) -> None:
+        clock = threading.Timer(self.timeout, self._late) if self.timeout else None
+        if clock:
+            clock.start()
+        try:
+            self._run_all()
+        except OSError as error:
+            self._fail(f"cannot be started: {error}")
+        finally:
+            if clock:
+                clock.cancel()
+            done()
+
+    def _run_all(self) -> None:
+        for line in self.command.lines:
+            if self.stopped.is_set():
+                return
+            self.log(f"> {line}")
+            if code := self._run(line):
+                self._fail(f"failed to run: {line}, exited with {code}")
+                return
+
+    def _run(self, line: str) -> int:
+        process = self.process = subprocess.Popen(
+            self.command.arguments(line),
+            cwd=self.command.folder,
+            env=self.command.variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self.guard.add(process.pid)
+        if self.stopped.is_set():
+            self.stop()
+        reader = threading.Thread(target=self._read, args=(process.stdout,), daemon=True)
+        reader.start()
         code = process.wait()
-    finally:
-        _end(process)
-    if code != 0:
-        raise StageError("\n".join(tail) or f"dvc ended with exit code {code} and said nothing")
-    return outcome
+        reader.join(LEFT_OPEN_SECONDS)
+        self.guard.remove(process.pid)
+        return code
+
+    def _read(self, output: IO[bytes]) -> None:
+        for said in lines(output):
+            self.log(said)
+            self.tail.append(said)
+
+    def _late(self) -> None:
+        self._fail(f"timed out after {self.timeout:g} s")
+        self.stop()
+        end([self])
+
+    def _fail(self, why: str) -> None:
+        self.failure = self.failure or "\n".join([*self.tail, why])
+
+    def stop(self) -> None:
+        """Ask the running command to end, as Ctrl-C does, and start no further one."""
+        self.stopped.set()
+        if self.process:
+            ask([self.process.pid], signal.SIGINT)
 
 
-def _start(command: Sequence[str], variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """A process group of its own, with this interpreter first on PATH, as `python` of the stage's command."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    return subprocess.Popen(
-        command,
-        env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **variables},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+def end(jobs: Iterable[Job]) -> None:
+    """Wait for stopped jobs as long as grace allows, then kill what is left."""
+    limit = time.monotonic() + GRACE_SECONDS
+    for job in jobs:
+        if job.process:
+            with suppress(subprocess.TimeoutExpired):
+                job.process.wait(max(0.0, limit - time.monotonic()))
+            ask([job.process.pid], signal.SIGKILL)
+
+
+def ask(groups: Iterable[int], request: signal.Signals) -> None:
+    """Send a signal to process groups; those that are gone are passed over."""
+    for group in groups:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, request)
 
 
 def lines(output: IO[bytes]) -> Iterator[str]:
@@ -85,23 +151,3 @@ def lines(output: IO[bytes]) -> Iterator[str]:
                 continue
             shown = time.monotonic()
         yield raw.rstrip()
-
-
-def _said(line: str, address: str) -> Outcome | None:
-    """What DVC says of a stage that it does not run."""
-    if line.endswith(f"'{address}' didn't change, skipping"):
-        return Outcome.UP_TO_DATE
-    if line.startswith(f"Stage '{address}' is cached - skipping run"):
-        return Outcome.RESTORED
-    return None
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End what is left of the process group: asked first, then made to."""
-    for request in (signal.SIGINT, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, request)
-        except ProcessLookupError:
-            return
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE_SECONDS)

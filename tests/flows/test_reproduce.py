@@ -74,7 +74,7 @@ def test_failure_stops_what_depends_on_it_and_shows_its_last_lines(project: Path
 
 def test_without_keep_going_nothing_runs_after_a_failure(project: Path) -> None:
     toy.choose(project, "a: one", "a: fail")
-    ends = toy.outcomes(toy.reproduce(project, "-P", "--no-keep-going", expected=1))
+    ends = toy.outcomes(toy.reproduce(project, "-P", "--no-keep-going", "--jobs", "1", expected=1))
     assert ends["change@a"] == "failed"
     assert ends["report"] == ends["alone"] == "not reached"
 

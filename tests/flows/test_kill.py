@@ -1,0 +1,146 @@
+"""`kill -9` at any moment, of the engine or of a stage: nothing lost, nothing corrupt, nothing finished is repeated."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from flows import server
+from tests.flows import toy
+
+KILLS = 30
+CHAINS, LENGTH = 4, 3
+COMMAND = "echo {name} >> ../starts; sleep 0.1; cat {source} > {out}; sleep 0.05; echo {name} >> {out}"
+
+
+def make(folder: Path, hardlink_lock: bool) -> Path:
+    """Chains of stages that say outside the project when they start and write their output in two steps."""
+    folder.mkdir()
+    stages = {}
+    for chain in range(CHAINS):
+        source = "input.txt"
+        for place in range(LENGTH):
+            name, out = f"s{chain}-{place}", f"{chain}-{place}.txt"
+            command = COMMAND.format(name=name, source=source, out=out)
+            stages[name] = {"cmd": command, "deps": [source], "outs": [out]}
+            source = out
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
+    toy.call(folder, "git", "init", "-q")
+    toy.call(folder, "dvc", "init", "-q")
+    toy.call(folder, "dvc", "config", "core.hardlink_lock", str(hardlink_lock).lower())
+    return folder
+
+
+def locked(folder: Path) -> dict[str, Any]:
+    """What dvc.lock holds now; it must be whole at every moment."""
+    path = folder / "dvc.lock"
+    return dict(yaml.safe_load(path.read_text())["stages"]) if path.exists() else {}
+
+
+def started(folder: Path) -> list[str]:
+    """The stages whose command started since the last call."""
+    path = folder.parent / "starts"
+    names = path.read_text().split() if path.exists() else []
+    path.write_text("")
+    return names
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "tests.flows.bare"], cwd=folder, env=toy.environment())
+
+
+def kill_somewhere(engine: subprocess.Popen[bytes], folder: Path, chance: random.Random) -> None:
+    """Wait for a random moment, mostly one when stages run, and kill the engine or one of its stages."""
+    limit = time.monotonic() + 60
+    while chance.random() < 0.99 and not (folder.parent / "starts").read_text() and time.monotonic() < limit:
+        time.sleep(0.02)
+    time.sleep(chance.uniform(0, 0.6))
+    stages = [child for child in psutil.Process(engine.pid).children() if "sleep" in " ".join(child.cmdline())]
+    if stages and chance.random() < 0.3:
+        chance.choice(stages).kill()
+    else:
+        engine.kill()
+    engine.wait(60)
+
+
+@pytest.mark.slow  # thirty runs that are killed
+@pytest.mark.parametrize("hardlink_lock", [False, True])
+def test_killed_at_random_moments(tmp_path: Path, hardlink_lock: bool) -> None:
+    chance = random.Random(int(hardlink_lock))  # noqa: S311 - the same moments each time
+    folder = make(tmp_path / "project", hardlink_lock)
+    snapshots: list[dict[str, Any]] = []
+    runs: list[list[str]] = []
+    for kill in range(KILLS // 2):
+        if kill % 3 == 0:
+            (folder / "input.txt").write_text(f"generation {kill}\n")
+            snapshots, runs = [], []
+        started(folder)
+        engine = start(folder)
+        kill_somewhere(engine, folder, chance)
+        runs.append(started(folder))
+        snapshots.append(locked(folder))
+        if kill % 3 == 2:
+            complete(folder, snapshots, runs)
+
+
+@pytest.mark.slow  # waits until Prefect's client gives up
+@pytest.mark.parametrize("moment", ["before the run", "in mid-run"])
+def test_without_an_answer_of_the_server_the_stages_still_run(tmp_path: Path, moment: str) -> None:
+    folder = toy.make(tmp_path / "project")
+    (tmp_path / "prefect").mkdir()
+    process, url = server.start(tmp_path / "prefect")
+    variables = {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_API_URL": url}
+    if moment == "before the run":
+        process.kill()
+        process.wait()
+    command = [sys.executable, "-m", "flows.reproduce", "-P"]
+    flow = subprocess.Popen(command, cwd=folder, env=toy.environment(**variables), stdout=subprocess.PIPE, text=True)
+    assert flow.stdout is not None
+    for line in flow.stdout:
+        if "source | begins" in line:
+            process.kill()
+    assert flow.wait() == 0
+    server.stop(process)
+    assert "up to date" in toy.call(folder, "dvc", "status")
+
+
+def test_a_killed_flow_leaves_no_process(tmp_path: Path) -> None:
+    """Its stages end with it, and the server that it had started."""
+    folder = toy.make(tmp_path / "project")
+    toy.choose(folder, "a: one", "a: wait")
+    variables = {key: value for key, value in toy.environment().items() if not key.startswith("PREFECT_")}
+    command = [sys.executable, "-m", "flows.reproduce", "-P"]
+    flow = subprocess.Popen(command, cwd=folder, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    limit = time.monotonic() + 180
+    while not (folder / "waiting").exists() and time.monotonic() < limit:
+        time.sleep(0.1)
+    family = psutil.Process(flow.pid).children(recursive=True)
+    assert {"step.py", "server"} <= {word for child in family for word in child.cmdline()}
+    flow.kill()
+    flow.wait()
+    assert not psutil.wait_procs(family, timeout=10)[1]
+
+
+def complete(folder: Path, snapshots: list[dict[str, Any]], runs: list[list[str]]) -> None:
+    """Let a run end well and look at all of them: the end is DVC's, and what was locked was not run again."""
+    assert start(folder).wait(120) == 0
+    runs.append(started(folder))
+    final = locked(folder)
+    assert len(final) == CHAINS * LENGTH
+    for place, snapshot in enumerate(snapshots):
+        finished = {name for name, entry in snapshot.items() if entry == final[name]}
+        assert not finished & {name for run in runs[place + 1 :] for name in run}
+    assert "up to date" in toy.call(folder, "dvc", "status")
+    for name in final:
+        chain, place = name[1:].split("-")
+        lines = (folder / f"{chain}-{place}.txt").read_text().splitlines()
+        assert lines[1:] == [f"s{chain}-{step}" for step in range(int(place) + 1)]
+    assert not list((folder / ".dvc" / "tmp").glob("dvc.lock.*"))
