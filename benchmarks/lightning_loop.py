@@ -29,7 +29,7 @@ from systems.parts.run import Strict, Training
 from systems.parts.step_batches import StepBatches
 
 STEPS, ROUNDS, QUICK = 150, 5, 2
-BATCH, SAMPLES = 32, 256
+BATCH, SAMPLES = 8, 256
 LATENTS, CELLS = 16, 8
 RESULT = Path(__file__).resolve().parents[1] / "reports" / "benchmarks" / "lightning_loop.json"
 
@@ -50,7 +50,7 @@ def by_lightning(steps: int) -> float:
     """Milliseconds a step through the stage's trainer, with its curves, checkpoint and progress bar."""
     module, batches = make(steps)
     module.sample_picture = None  # type: ignore[assignment] - drawing is no part of the loop
-    training = Training(steps=steps, batch=BATCH, checkpoint_every=steps, sample_every=steps)
+    training = Training(steps=steps, batch=BATCH, precision="bf16-mixed", checkpoint_every=steps, sample_every=steps)
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         run = StageRun("train", "diffdecompose", Strict(), {}, here / "out", here / "reports", work=here / "work")
@@ -70,7 +70,9 @@ def by_hand(steps: int) -> float:
     started = time.perf_counter()
     for step, batch in enumerate(batches):
         optimizer.zero_grad()
-        module.training_step(batch, step).backward()
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = module.training_step(batch, step)
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
         schedule.step()

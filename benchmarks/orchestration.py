@@ -1,7 +1,7 @@
 """What it costs to run stages: the flow beside `dvc repro`, and dask4dvc where it is installed, in one run.
 
     python benchmarks/orchestration.py
-    python benchmarks/orchestration.py --rounds 1 --scale 0.1
+    python benchmarks/orchestration.py --quick
 
 The flow is timed twice: with a Prefect server that is there already, and with one of its own (start-up included).
 Prints the table of issue 3, medians of rounds that take turns, and writes `reports/benchmarks/orchestration.json`.
@@ -29,7 +29,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from flows import server
 
 PROJECT = Path(__file__).resolve().parents[1]
-RESULT = Path("reports/benchmarks/orchestration.json")
+RESULT = PROJECT / "reports" / "benchmarks" / "orchestration.json"
+QUICK = 0.05
+"""Share of the stages in a quick run."""
 COMMAND = "cat {source} > {out} && echo {name} >> {out}"
 FLOW = [sys.executable, "-m", "flows.reproduce", "--quiet"]
 DVC = [sys.executable, "-m", "dvc", "repro", "--quiet"]
@@ -132,7 +134,7 @@ def measured(case: Case, rounds: int, url: str, home: Path) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def cases(scale: float) -> list[Case]:
+def cases(scale: float = 1.0) -> list[Case]:
     """The rows of the issue; `scale` below 1 makes the projects smaller."""
     chains, many = max(2, round(58 * scale)), max(4, round(500 * scale))
     part = max(1, many // 10)
@@ -157,22 +159,25 @@ def row(case: Case, seconds: dict[str, float]) -> str:
 
 
 def main() -> None:
-    """Run all cases and write the table."""
+    """Print and write the table of all cases; that of a quick run has one small case and is not written."""
     given = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    given.add_argument("--rounds", type=int, default=3)
-    given.add_argument("--scale", type=float, default=1.0)
+    given.add_argument("--rounds", type=int, default=3, help="runs of every case, of which the median counts")
+    given.add_argument("--quick", action="store_true", help="show that it works with a few stages")
     options = given.parse_args()
+    chosen, rounds = (cases(QUICK)[:1], 1) if options.quick else (cases(), options.rounds)
     results: dict[str, dict[str, float]] = {}
     print("| case | dvc repro s | dask4dvc s | flow s | flow, own server s | flow / dvc repro | aim |")
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         process, url = server.start(Path(folder))
         try:
-            for case in cases(options.scale):
-                results[case.name] = measured(case, options.rounds, url, Path(folder))
+            for case in chosen:
+                results[case.name] = measured(case, rounds, url, Path(folder))
                 print(row(case, results[case.name]), flush=True)
         finally:
             server.stop(process)
+    if options.quick:
+        return
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps(results, indent=2) + "\n")
 
