@@ -1,19 +1,29 @@
 """Deploys the flows of prefect.yaml to the server that PREFECT_API_URL names and runs what is asked for, until Ctrl-C.
 
 python -m flows.worker
+
+Deploys through Prefect's client: with the fastapi that prefect 3.8 needs, `prefect deploy` asks the server for the
+workers of a pool in words that the server refuses, and ends after the first deployment.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from flows import server
 from flows.project import home
 from systems.parts.errors import UserError
 
+if TYPE_CHECKING:
+    from prefect import Flow
+
+FILE = "prefect.yaml"
 POOL = "delaminate"
 
 
@@ -26,22 +36,43 @@ def main(arguments: Sequence[str]) -> None:
     root = home()
     os.chdir(root)
     server.settle(root)
+    for name in deploy(root):
+        print(f"deployed {name}", flush=True)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH", "")]))
-    prefect("work-pool", "create", POOL, "--type", "process", "--overwrite")
-    prefect("--no-prompt", "deploy", "--all")
-    os.execv(sys.executable, line("worker", "start", "--pool", POOL))  # noqa: S606 - no shell is wanted
+    line = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL]
+    os.execv(line[0], line)  # noqa: S606 - no shell is wanted
 
 
-def line(*words: str) -> list[str]:
-    """A command line of Prefect's."""
-    return [sys.executable, "-m", "prefect", *words]
+def deploy(root: Path) -> list[str]:
+    """Bring the deployments of prefect.yaml to the server, the old ones of the same names anew; returns the names."""
+    from prefect import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+
+    entries = yaml.safe_load((root / FILE).read_text())["deployments"]
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name=POOL, type="process"), overwrite=True)
+        return [_deployed(client, root, entry) for entry in entries]
 
 
-def prefect(*words: str) -> None:
-    """Run one of Prefect's commands; what it says is shown when it fails."""
-    done = subprocess.run(line(*words), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"prefect {' '.join(words)}: {done.stdout.strip()} {done.stderr.strip()}")
+def _deployed(client: Any, root: Path, entry: dict[str, Any]) -> str:
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+    from prefect.client.schemas.schedules import CronSchedule
+    from prefect.flows import load_flow_from_entrypoint
+    from prefect.utilities.callables import parameter_schema
+
+    flow: Flow[..., Any] = load_flow_from_entrypoint(entry["entrypoint"])
+    client.create_deployment(
+        flow_id=client.create_flow(flow),
+        name=entry["name"],
+        description=entry["description"],
+        entrypoint=entry["entrypoint"],
+        parameters=entry.get("parameters", {}),
+        schedules=[DeploymentScheduleCreate(schedule=CronSchedule(**when)) for when in entry.get("schedules", [])],
+        work_pool_name=entry["work_pool"]["name"],
+        pull_steps=[{"prefect.deployments.steps.set_working_directory": {"directory": str(root)}}],
+        parameter_openapi_schema=parameter_schema(flow).model_dump(),
+    )
+    return str(entry["name"])
 
 
 if __name__ == "__main__":
