@@ -89,7 +89,7 @@ class Server:
         command += ["--backend-store-uri", "sqlite:///server.db", "--artifacts-destination", "files"]
         log = (self.folder / "log.txt").open("w")
         self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True)
-        for _ in range(300):
+        while self.process.poll() is None:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
