@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError(f"port '{' '.join(arguments)}': one whole number from 1 to 65535 is wanted")
     server.settle(root())
     line = server.command(int(port))
-    os.execv(line[0], line)  # noqa: S606 - no shell is wanted
+    os.execve(line[0], line, server.environment(int(port)))  # noqa: S606 - no shell is wanted
 
 
 if __name__ == "__main__":

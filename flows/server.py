@@ -35,6 +35,11 @@ def command(port: int) -> list[str]:
     return [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
 
 
+def environment(port: int) -> dict[str, str]:
+    """Environment of such a server: without being told, its page looks for the records at port 4200."""
+    return {"PREFECT_SERVER_UI_API_URL": f"http://{HOST}:{port}/api", **os.environ}
+
+
 def free_port() -> int:
     """A port nobody listens on now."""
     with socket.socket() as probe:
@@ -62,7 +67,12 @@ def start(home: Path) -> tuple[subprocess.Popen[bytes], str]:
     port = free_port()
     with (home / "server.log").open("ab") as log:
         process = subprocess.Popen(
-            command(port), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command(port),
+            env=environment(port),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     url = f"http://{HOST}:{port}/api"
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,11 +13,24 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+import yaml
 
 from flows import server
 from flows.reproduce import FLAGS, parser
 from tests.flows import toy
 
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS_OF_BROWSER = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1600,1600",
+    "--virtual-time-budget=60000",
+)
 ALL = {"source", "change@a", "change@b", "report", "alone"}
 
 
@@ -52,6 +66,31 @@ def test_stage_lines_are_in_the_prefect_log_under_the_stage(finished: tuple[Path
 def test_each_run_has_its_table_in_the_dashboard(finished: tuple[Path, str], prefect_url: str) -> None:
     artifacts = ask(prefect_url, "artifacts", artifacts={"key": {"any_": ["stages"]}})
     assert any("| change@a | ran |" in artifact["data"] for artifact in artifacts)
+
+
+@pytest.mark.slow  # a browser
+@pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine; `make system` installs it as root")
+def test_a_browser_shows_the_run_and_its_stages(finished: tuple[Path, str], prefect_url: str, tmp_path: Path) -> None:
+    run = ask(prefect_url, "flow_runs", sort="START_TIME_ASC")[0]
+    page = f"{prefect_url.removesuffix('/api')}/runs/flow-run/{run['id']}"
+    command = [str(BROWSER), *FLAGS_OF_BROWSER, f"--user-data-dir={tmp_path}", "--dump-dom", page]
+    seen = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True).stdout
+    assert run["name"] in seen
+    assert "Completed" in seen
+    assert all(name in seen for name in ALL)
+
+
+def test_metrics_against_the_last_commit_are_told(project: Path, prefect_url: str) -> None:
+    command = 'echo "{\\"score\\": $(cat input.txt)}" > m.json'
+    measure = {"cmd": command, "deps": ["input.txt"], "metrics": [{"m.json": {"cache": False}}]}
+    (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"measure": measure}}))
+    (project / "input.txt").write_text("3")
+    (project / "m.json").write_text('{"score": 1}')
+    toy.call(project, "git", "add", "-f", ".")
+    toy.call(project, "git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "metrics")
+    assert "m.json score: 1 -> 3 +2" in toy.reproduce(project)
+    artifacts = ask(prefect_url, "artifacts", artifacts={"key": {"any_": ["stages"]}})
+    assert any("| m.json | score | 1 | 3 | +2 |" in artifact["data"] for artifact in artifacts)
 
 
 def test_failure_stops_what_depends_on_it_and_shows_its_last_lines(project: Path) -> None:
