@@ -78,7 +78,8 @@ def main(arguments: Sequence[str]) -> int:
         from flows import scale
 
         print(scale.apply(root, given.scale))
-    signal.signal(signal.SIGTERM, interrupted)
+    for request in (signal.SIGINT, signal.SIGTERM):  # a shell in the background hands SIGINT on as ignored
+        signal.signal(request, interrupted)
     with opened(picked(Selection, given), picked(Options, given)) as project:
         return dry(project) if given.dry else run(project, given, root)
 
@@ -133,7 +134,7 @@ def dry(project: Project) -> int:
 
 
 def interrupted(_signal: int, _frame: FrameType | None) -> None:
-    """End on SIGTERM as on Ctrl-C, so that the running stages are ended too."""
+    """End as on Ctrl-C, so that the running stages are ended too."""
     raise KeyboardInterrupt
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.schema import COMPILED_MULTI_STAGE_SCHEMA
 from PIL import Image
 
 from flows import scale
+from flows.resources import Request, request
 from stages.settings import read_params
 from tests.smoke import PROJECT, run
 
@@ -87,10 +89,16 @@ def test_python_is_well_formed(block: str, page: str) -> None:
 
 
 @pytest.mark.parametrize(("block", "page"), blocks("yaml"))
-def test_parameters_are_there(block: str, page: str) -> None:
-    named = dict(scale.leaves(yaml.safe_load(block)))
-    assert named
-    assert scale.merged(read_params(PROJECT / "params.yaml"), named)
+def test_parameters_are_there_and_stages_well_formed(block: str, page: str) -> None:
+    values = yaml.safe_load(block)
+    if "stages" in values:
+        COMPILED_MULTI_STAGE_SCHEMA(values)
+        asked = [request(name, stage["meta"]) for name, stage in values["stages"].items()]
+        assert asked != [Request()] * len(asked)
+    else:
+        named = dict(scale.leaves(values))
+        assert named
+        assert scale.merged(read_params(PROJECT / "params.yaml"), named)
 
 
 def test_commands_tried_elsewhere_are_still_in_the_documents() -> None:
