@@ -20,9 +20,10 @@ FLAGS = {
     "metric": {"cache": False},
     "plot": {"cache": False},
 }
-VALUES = st.one_of(
-    st.integers(-5, 5), st.floats(-1, 1), st.text("ab 'é:#\n", max_size=8), st.lists(st.booleans(), max_size=2)
-)
+WORDS = st.text("ab 'é:#\n", max_size=8)
+PLAIN = st.floats(-1, 1).filter(lambda number: "e" not in repr(number))
+"""Numbers without an exponent: the last digits of others change when DVC rewrites dvc.lock (see test_engine)."""
+VALUES = st.one_of(st.integers(-5, 5), PLAIN, WORDS, st.lists(st.booleans(), max_size=2))
 
 
 @dataclass

@@ -239,6 +239,17 @@ def test_a_comment_in_dvc_lock_stays(run: Run) -> None:
     assert list(yaml.safe_load(lock.read_text())["stages"]) == ["a", "b"]
 
 
+def test_a_long_number_stays_what_it_is(run: Run) -> None:
+    """DVC's YAML library writes 4.477116866966169e-291 as 4.477116866966168e-291 when it rewrites the file."""
+    number = 4.477116866966169e-291
+    Path("params.yaml").write_text(f"p: {number!r}\n")
+    stages = {f"s{n}": {"cmd": f"echo {n}", "params": ["p"]} for n in range(3)}
+    run(stages)
+    kept = yaml.safe_load(Path("dvc.lock").read_text())["stages"]
+    assert [kept[name]["params"]["params.yaml"]["p"] for name in stages] == [number] * 3
+    assert set(ends(run()).values()) == {"up to date"}
+
+
 def test_progress_says_who_runs_who_waits_for_what_and_how_long(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     class Watching(Terminal):
         views: list[str] = []  # noqa: RUF012 - one test
