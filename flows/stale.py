@@ -1,6 +1,7 @@
-"""Locks of a flow that was killed. The system drops DVC's usual lock by itself; a hard-link lock would stay for a year.
+"""What a flow that was killed leaves behind: locks, and a half-written list of reserved paths.
 
-A flow therefore notes who it is and which claim it makes. A later one takes the lock away from a process that is gone.
+The system drops DVC's usual lock by itself; a hard-link lock would stay for a year. A flow therefore notes who it is
+and which claim it makes. A later one takes the lock away from a process that is gone.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
-from dvc.lock import HardlinkLock
+from dvc.lock import HardlinkLock, make_lock
 from dvc.repo import Repo
-from dvc.rwlock import RWLOCK_LOCK
+from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK
 
 NOTE = "flow-lock-{pid}.json"
 HELD_SECONDS = 1.0
@@ -38,6 +39,27 @@ def noted(repo: Repo) -> Iterator[None]:
         yield
     finally:
         mine.unlink(missing_ok=True)
+
+
+def mend_list(repo: Repo) -> None:
+    """Remove a list of reserved paths that a kill left half-written: DVC would refuse it from then on."""
+    path = Path(repo.tmp_dir) / RWLOCK_FILE
+    if _whole(path):
+        return
+    hardlink = repo.config["core"].get("hardlink_lock", False)
+    with make_lock(str(path.with_name(RWLOCK_LOCK)), tmp_dir=repo.tmp_dir, hardlink_lock=hardlink):
+        if not _whole(path):  # nobody is writing it now
+            path.unlink()
+
+
+def _whole(path: Path) -> bool:
+    try:
+        json.loads(path.read_text())
+    except FileNotFoundError:
+        return True
+    except ValueError:
+        return False
+    return True
 
 
 def _free(note: Path) -> None:

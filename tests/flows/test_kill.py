@@ -91,6 +91,15 @@ def test_killed_at_random_moments(tmp_path: Path, hardlink_lock: bool) -> None:
             complete(folder, snapshots, runs)
 
 
+@pytest.mark.parametrize("written", ["", '{"write": {"'])
+def test_a_half_written_list_of_reserved_paths_holds_up_nobody(tmp_path: Path, written: str) -> None:
+    folder = make(tmp_path / "project", hardlink_lock=False)
+    (folder / "input.txt").write_text("once\n")
+    (folder / ".dvc" / "tmp" / "rwlock").write_text(written)
+    assert start(folder).wait(60) == 0
+    assert "up to date" in toy.call(folder, "dvc", "status")
+
+
 @pytest.mark.slow  # waits until Prefect's client gives up
 @pytest.mark.parametrize("moment", ["before the run", "in mid-run"])
 def test_without_an_answer_of_the_server_the_stages_still_run(tmp_path: Path, moment: str) -> None:
