@@ -26,8 +26,9 @@ from systems.parts.conv_vae import ConvVAE
 from systems.parts.errors import UserError
 from systems.parts.perceptual import STLPIPS
 from systems.parts.rgba_vae import LEAST_SIDE, PatchDiscriminator, hinge_loss, kl_to_standard, reconstruction_loss
-from systems.parts.run import Strict, Training
+from systems.parts.run import Training
 from systems.parts.step_batches import StepBatches, step_generator
+from tests.systems.image_layers.diffdecompose.mortal import KilledError, Mortal, Seeded
 
 SIDE, STEPS = LEAST_SIDE, 6
 TRAINING = Training(steps=STEPS, batch=2, accelerator="cpu", checkpoint_every=2, sample_every=STEPS)
@@ -232,33 +233,17 @@ def test_what_it_shows_are_pictures_above_their_reconstructions() -> None:
     assert shown.shape[2] == 3
 
 
-class Seeded(Strict):
-    seed: int = 0
+class MortalAutoencoder(Mortal, Autoencoder):
+    """The module under test, mortal."""
 
 
-class KilledError(Exception):
-    """Stands for the end of a process."""
-
-
-class Mortal(Autoencoder):
-    """Remembers its first step, and dies at another."""
-
-    dies, began = -1, -1
-
-    def training_step(self, batch: dict[str, Tensor], number: int) -> Tensor:
-        self.began = self.global_step if self.began < 0 else self.began
-        if self.global_step == self.dies:
-            raise KilledError
-        return super().training_step(batch, number)
-
-
-def trained(folder: Path, dies: int = -1) -> tuple[Mortal, StageRun[Any]]:
+def trained(folder: Path, dies: int = -1) -> tuple[MortalAutoencoder, StageRun[Any]]:
     """All terms on, through the trainer of the stages; killed at step `dies` and begun again."""
     run: StageRun[Any] = StageRun("train", "diffdecompose", Seeded(), {}, folder / "out", folder / "reports")
     run.work = folder / "work"
     run.begin()
     for step in (dies, -1):
-        module = make(Mortal, network=lpips(), **{**ALL, "adversarial_start": 1})
+        module = make(MortalAutoencoder, network=lpips(), **{**ALL, "adversarial_start": 1})
         module.dies = step
         try:
             with mock.patch("stages.training.LOG_EVERY", 1):
@@ -278,7 +263,7 @@ def whole(tmp_path: Path) -> Any:
 
 @pytest.mark.parametrize("dies", [3, 4, 5])
 def test_a_killed_training_ends_with_the_same_weights_as_a_whole_one(
-    whole: tuple[Mortal, StageRun[Any]], tmp_path: Path, dies: int
+    whole: tuple[MortalAutoencoder, StageRun[Any]], tmp_path: Path, dies: int
 ) -> None:
     module, run = trained(tmp_path / "killed", dies)
     assert module.began == dies // 2 * 2
@@ -292,7 +277,7 @@ def test_a_killed_training_ends_with_the_same_weights_as_a_whole_one(
     assert run.curves == whole[1].curves
 
 
-def test_checkpoints_leave_out_what_is_frozen_and_keep_all_else(whole: tuple[Mortal, StageRun[Any]]) -> None:
+def test_checkpoints_leave_out_what_is_frozen_and_keep_all_else(whole: tuple[MortalAutoencoder, StageRun[Any]]) -> None:
     module, run = whole
     stored = torch.load(run.work / "autoencoder_rgba" / "last.ckpt", weights_only=True)["state_dict"]
     frozen = {name for name in module.state_dict() if name.split(".")[0] in ("lpips", "reference")}
@@ -301,7 +286,7 @@ def test_checkpoints_leave_out_what_is_frozen_and_keep_all_else(whole: tuple[Mor
     assert any("running_mean" in name for name in stored)
 
 
-def test_the_frozen_copy_is_the_freshly_widened_network(whole: tuple[Mortal, StageRun[Any]]) -> None:
+def test_the_frozen_copy_is_the_freshly_widened_network(whole: tuple[MortalAutoencoder, StageRun[Any]]) -> None:
     fresh = make(**ALL)
     wanted = copy.deepcopy(fresh.vae).state_dict()
     assert all(torch.equal(value, wanted[name]) for name, value in whole[0].reference.state_dict().items())

@@ -19,8 +19,9 @@ from systems.image_layers.diffdecompose import flow
 from systems.image_layers.diffdecompose.module import LAYERS, Decomposer, InContextDecomposition, Optimisation
 from systems.image_layers.diffdecompose.positions import position_ids
 from systems.image_layers.diffdecompose.tiny import SUBTASKS, TinyBackbone, TinyParams
-from systems.parts.run import Strict, Training
+from systems.parts.run import Training
 from systems.parts.step_batches import StepBatches, step_generator
+from tests.systems.image_layers.diffdecompose.mortal import KilledError, Mortal, Seeded
 
 COUNT, SIDE, LATENTS = 4, 16, 4
 TOKENS = (SIDE // 4) ** 2
@@ -234,27 +235,13 @@ def test_what_it_shows_is_a_row_each_of_composite_layers_and_estimates() -> None
     assert shown.shape[0] * 2 == shown.shape[1] * 5
 
 
-class Seeded(Strict):
-    seed: int = 0
+class MortalInContextDecomposition(Mortal, InContextDecomposition):
+    """The module under test, mortal."""
 
 
-class KilledError(Exception):
-    """Stands for the end of a process."""
-
-
-class Mortal(InContextDecomposition):
-    """Remembers its first step, and dies at another."""
-
-    dies, began = -1, -1
-
-    def training_step(self, batch: dict[str, Tensor], number: int) -> Tensor:
-        self.began = self.global_step if self.began < 0 else self.began
-        if self.global_step == self.dies:
-            raise KilledError
-        return super().training_step(batch, number)
-
-
-def trained(folder: Path, steps: int, adapt: bool, dies: int = -1) -> tuple[Mortal, StageRun[Any]]:
+def trained(
+    folder: Path, steps: int, adapt: bool, dies: int = -1
+) -> tuple[MortalInContextDecomposition, StageRun[Any]]:
     """Through the trainer of the stages; killed at step `dies` and begun again."""
     training = Training(steps=steps, batch=2, accelerator="cpu", checkpoint_every=2, sample_every=steps)
     run: StageRun[Any] = StageRun("train", "diffdecompose", Seeded(), {}, folder / "out", folder / "reports")
@@ -264,7 +251,7 @@ def trained(folder: Path, steps: int, adapt: bool, dies: int = -1) -> tuple[Mort
         decomposer = make_decomposer()
         if adapt:
             decomposer.backbone.adapt(2)
-        module = make(decomposer, Mortal, steps)
+        module = make(decomposer, MortalInContextDecomposition, steps)
         module.dies = step
         try:
             fit(run, module, StepBatches({**latents(), "row": torch.arange(COUNT)}, 2, steps, 0), training, "fit")
