@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from pydantic import BaseModel
+from torch import distributed
 
+from stages.execute import Call
 from stages.run import StageRun
 from systems.parts.errors import UserError
 from systems.parts.run import Strict, Training
@@ -56,20 +58,30 @@ def is_helper(params: Strict) -> bool:
     return processes(params) > 1 and any(rank != "0" for rank in _ranks())
 
 
-def help_out(run: StageRun[Any], call: Callable[[StageRun[Any]], None]) -> NoReturn:
+def share(run: StageRun[Any], call: Call) -> Call:
+    """The call of the first process; a helper makes its own here and ends."""
+    check(run.params)
+    if is_helper(run.params):
+        help_out(run, call)
+
+    def call_and_wait(run: StageRun[Any]) -> None:
+        call(run)
+        wait_for_all()
+
+    return call_and_wait
+
+
+def help_out(run: StageRun[Any], call: Call) -> NoReturn:
     """Take part in the fits of a stage, in a folder that goes with its checkpoints, and end the process."""
     folder = run.work / f"helper-{'-'.join(_ranks())}"
     run.final, run.reports, run.quiet = folder / "output", folder / "reports", True
     run.begin()
     call(run)
-    wait_for_all(run.params)
+    wait_for_all()
     sys.exit()
 
 
-def wait_for_all(params: Strict) -> None:
+def wait_for_all() -> None:
     """Wait until every process has done its part, so that none outlives the stage."""
-    if processes(params) > 1:
-        from torch import distributed
-
-        if distributed.is_initialized():
-            distributed.barrier()
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.barrier()

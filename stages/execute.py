@@ -9,12 +9,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from stages import closure, devices, discover, layout, lineage, settings
+from stages import closure, discover, layout, lineage, settings
 from stages.run import NO_EXPECT, NO_FIT, Expect, Fit, StageRun
 from stages.tracking import tracked
 from systems.parts.errors import UserError
 from systems.parts.run import SCORE
 from systems.parts.whole import remove
+
+Call = Callable[[StageRun[Any]], None]
+Share = Callable[[StageRun[Any], Call], Call]
+"""What several processes of a stage do instead of the call that one would make."""
 
 FULL_OR_CLOSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -33,23 +37,27 @@ def prepare(stage: str, name: str, plan: layout.Layout, fit: Fit, expect: Expect
     run = StageRun(stage, name, params, inputs, final, plan.report_folder(name), layout.workers())
     if fit is not NO_FIT:
         run.work = Path(".work") / "runs" / lineage.fingerprint(run)
-        devices.check(params)
     run.fitter, run.expecter = fit, expect
     return run, call
 
 
-def perform(plan: layout.Layout, name: str, fit: Fit = NO_FIT, expect: Expect = NO_EXPECT) -> None:
+def alone(_: StageRun[Any], call: Call) -> Call:
+    """How a stage in one process calls its system."""
+    return call
+
+
+def perform(
+    plan: layout.Layout, name: str, fit: Fit = NO_FIT, expect: Expect = NO_EXPECT, share: Share = alone
+) -> None:
     """Run a stage whole; on any error nothing half-written stays but the checkpoints to go on from."""
     run, call = prepare(plan.stage, name, plan, fit, expect)
     closure.require_fresh(plan.stage, name)
-    if devices.is_helper(run.params):
-        devices.help_out(run, call)
+    call = share(run, call)
     outputs = plan.outputs(name)
     try:
         with tracked(run, outputs):
             run.begin()
             call(run)
-            devices.wait_for_all(run.params)
             run.finish(outputs)
             if fit is not NO_FIT:
                 remove(run.work)
