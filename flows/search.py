@@ -9,7 +9,8 @@ import queue
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,11 @@ class Search:
         self.ended: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.begun = False
         self.done = sum(row.state == "finished" for row in study.rows())
+
+    @property
+    def left(self) -> bool:
+        """Whether any trial is still to be run."""
+        return self.done < self.study.plan.total
 
     def run(self) -> list[Row]:
         """Run what is left of the sweep; returns all its trials. On any error what runs is ended first."""
@@ -182,11 +188,16 @@ def measured(figures: Any, metric: str) -> tuple[float | None, str]:
     return float(value), ""
 
 
-def alone(folder: Path, work: Callable[[], int]) -> int:
-    """Do the work unless another process is at the same sweep."""
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other processes away from a sweep; refused where one is at it."""
     folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock", timeout=0)
     try:
-        with FileLock(folder / "lock", timeout=0):
-            return work()
+        lock.acquire()
     except Timeout:
         raise UserError(f"--name {folder.name}: runs in another process; wait for it, or take another name") from None
+    try:
+        yield
+    finally:
+        lock.release()

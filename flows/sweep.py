@@ -13,7 +13,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,39 +66,34 @@ def main(arguments: Sequence[str]) -> int:
     given = parser().parse_args(arguments)
     for request in (signal.SIGINT, signal.SIGTERM):
         signal.signal(request, interrupted)
-
-    def work(search: Search) -> None:
+    with ready(given) as search:
+        study, rest = search.study, search.files.rest
+        if rest:
+            print(f"not in Git, so not in the trials: {', '.join(rest[:5])}{' ...' if len(rest) > 5 else ''}")
+        print(f"sweep {study.name}: {search.done} of {study.plan.total} trials are finished")
         search.watchers = [Terminal(quiet=given.quiet)]
-        as_flow(search, {key: value for key, value in vars(given).items() if value})
-
-    return swept(given, work)
-
-
-def swept(given: argparse.Namespace, work: Callable[[Search], None]) -> int:
-    """Make what was asked for ready, let `work` run it and print how it ended; returns the exit code."""
-    if given.jobs is not None and given.jobs < 1:
-        raise UserError(f"--jobs {given.jobs}: a whole number of at least 1 is wanted")
-    root = home()
-    os.chdir(root)
-    files = snapshot(root)
-    name, asked = settled(given, files)
-
-    def run() -> int:
-        study = Study(folder_of(root, name), name, asked)
-        search = Search(files, study, given.jobs or limits().jobs)
-        if files.rest:
-            print(f"not in Git, so not in the trials: {', '.join(files.rest[:5])}{' ...' * (len(files.rest) > 5)}")
-        print(f"sweep {name}: {search.done} of {asked.total} trials are finished")
         try:
-            if search.done < asked.total:
-                work(search)
+            if search.left:
+                as_flow(search, {key: value for key, value in vars(given).items() if value})
         except KeyboardInterrupt:
             print(table(study))
             return 130
         print(table(study))
         return int(any(row.state != "finished" for row in study.rows()))
 
-    return alone(folder_of(root, name), run)
+
+@contextmanager
+def ready(given: argparse.Namespace) -> Iterator[Search]:
+    """Check what was asked for and make it ready to run; nobody else is at it meanwhile."""
+    if given.jobs is not None and given.jobs < 1:
+        raise UserError(f"--jobs {given.jobs}: a whole number of at least 1 is wanted")
+    root = home()
+    os.chdir(root)
+    files = snapshot(root)
+    name, asked = settled(given, files)
+    folder = folder_of(root, name)
+    with alone(folder):
+        yield Search(files, Study(folder, name, asked), given.jobs or limits().jobs)
 
 
 def settled(given: argparse.Namespace, files: Snapshot) -> tuple[str, Plan]:
