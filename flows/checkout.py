@@ -38,7 +38,7 @@ def snapshot(root: Path) -> Snapshot:
         shutil.copyfile(root / git(root, "rev-parse", "--git-path", "index"), index)
         git(top, "add", "-u", GIT_INDEX_FILE=str(index))
         tree = git(top, "write-tree", GIT_INDEX_FILE=str(index))
-    rest = git(root, "ls-files", "--others", "--exclude-standard").splitlines()
+    rest = git(root, "ls-files", "--others", "--exclude-standard", "--exclude=/.work/").splitlines()
     return Snapshot(root, baseline, tree, tuple(rest))
 
 

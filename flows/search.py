@@ -74,7 +74,7 @@ class Search:
     @property
     def left(self) -> bool:
         """Whether any trial is still to be run."""
-        return self.done < self.study.plan.total
+        return self.done < self.study.total
 
     def run(self) -> list[Row]:
         """Run what is left of the sweep; returns all its trials. On any error what runs is ended first."""
@@ -164,7 +164,7 @@ class Search:
     def view(self) -> View:
         """How things stand now. The trials to come have no names yet."""
         since = {name: ran.started for name, ran in self.running.items()}
-        total = self.study.plan.total
+        total = self.study.total
         known = [row.seconds for row in self.study.rows() if row.seconds]
         left = sum(known) / len(known) * max(0, total - self.done) / self.jobs if known else 0.0
         return View(since, {}, self.done, total, left)

@@ -47,11 +47,6 @@ class Plan:
         return cls(**{**plain, "space": Space.of(plain["space"])})
 
     @property
-    def total(self) -> int:
-        """How many trials there are when all have ended."""
-        return len(list(self.space.combinations())) if self.space.grid else self.trials
-
-    @property
     def fixed(self) -> dict[str, Any]:
         """What may not change when a sweep goes on: all but the number of trials and the values of a grid."""
         plain = self.plain()
@@ -120,6 +115,17 @@ class Study:
         trials = self.study.get_trials(deepcopy=False)
         return {trial.user_attrs["name"]: trial for trial in trials if "name" in trial.user_attrs}
 
+    @property
+    def total(self) -> int:
+        """How many trials there are when all have ended."""
+        known = len(self._latest())
+        return known + len(self._untried()) if self.plan.space.grid else max(known, self.plan.trials)
+
+    def _untried(self) -> list[Values]:
+        """Points of the grid that no trial had yet."""
+        tried = [trial.user_attrs["values"] for trial in self._latest().values()]
+        return [point for point in self.plan.space.combinations() if point not in tried]
+
     def next(self) -> Asked | None:
         """The next trial to run, None when there is none: first those to be run again, then new ones."""
         if self.again:
@@ -127,9 +133,8 @@ class Study:
         known = self._latest()
         name = f"{self.name}-{len(known) + 1}"
         if self.plan.space.grid:
-            tried = [trial.user_attrs["values"] for trial in known.values()]
-            values = next((point for point in self.plan.space.combinations() if point not in tried), None)
-            return None if values is None else self._note(self.study.ask(), name, values)
+            points = self._untried()
+            return self._note(self.study.ask(), name, points[0]) if points else None
         if len(known) >= self.plan.trials:
             return None
         # Seeded by its place, so that a sweep which was stopped goes on as one that was not.

@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
         study, rest = search.study, search.files.rest
         if rest:
             print(f"not in Git, so not in the trials: {', '.join(rest[:5])}{' ...' if len(rest) > 5 else ''}")
-        print(f"sweep {study.name}: {search.done} of {study.plan.total} trials are finished")
+        print(f"sweep {study.name}: {search.done} of {study.total} trials are finished")
         search.watchers = [Terminal(quiet=given.quiet)]
         try:
             if search.left:
