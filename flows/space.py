@@ -10,9 +10,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dvc.utils.serialize import YAMLFileCorruptedError, modify_yaml
-from dvc.utils.serialize._yaml import parse_yaml
-from ruamel.yaml import YAML
+from dvc.utils.serialize import modify_yaml
+from ruamel.yaml import YAML, YAMLError
 
 from flows.scale import put
 from systems.parts.errors import UserError
@@ -103,7 +102,7 @@ def _values(option: str, key: str, text: str) -> list[Any]:
     try:
         values = _typed(f"[{text}]")
         texts = [json.dumps(value, sort_keys=True, allow_nan=False) for value in values]
-    except (YAMLFileCorruptedError, TypeError, ValueError) as error:
+    except (YAMLError, TypeError, ValueError) as error:
         raise UserError(f"{option} {key}={text}: values as YAML writes them are wanted, with commas between") from error
     if not values or any(isinstance(value, dict) for value in values):
         raise UserError(f"{option} {key}={text}: one or more values are wanted, no blocks")
@@ -117,7 +116,7 @@ def _range(key: str, text: str) -> Range:
     low, dots, high = span.partition("..")
     try:
         ends = [_typed(f"[{end}]")[0] for end in (low, high)] if dots else []
-    except (YAMLFileCorruptedError, IndexError):
+    except (YAMLError, IndexError):
         ends = []
     if not ends or not all(_is_number(end) for end in ends) or scale not in {"", "log"}:
         raise UserError(f"--range {key}={text}: low..high or low..high:log is wanted, as 1e-4..1e-1:log")
@@ -133,7 +132,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _typed(text: str) -> list[Any]:
-    found: list[Any] = parse_yaml(text, "the command line")
+    """YAML's list, as DVC reads it."""
+    found: list[Any] = YAML(typ="safe").load(text)
     return found
 
 

@@ -17,13 +17,15 @@ from flows.space import Range, Space, parsed, write
 from systems.parts.errors import UserError
 
 KNOWN = {"a", "b.c"}
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+SCALARS |= st.text("ab1 ,'\"é:#[]{}-\n")
+SOME = st.lists(st.integers(), min_size=1, max_size=3, unique=True)
 VALUES = SCALARS | st.lists(SCALARS, max_size=3)
 
 
 @given(st.lists(VALUES, min_size=1, max_size=4, unique_by=json.dumps))
 def test_values_are_what_yaml_says_they_are(values: list[object]) -> None:
-    text = json.dumps(values)[1:-1]  # JSON is YAML
+    text = json.dumps(values, ensure_ascii=False)[1:-1]  # JSON is YAML
     assert parsed([f"b.c={text}"], [], [], KNOWN).grid == {"b.c": values}
 
 
@@ -58,11 +60,8 @@ def test_wrong_ranges_are_refused(text: str) -> None:
         parsed([], [f"a={text}"], [], KNOWN)
 
 
-@pytest.mark.parametrize("text", ["", "[1", "1,", "{b: 1}", "x: 1", ".nan", "2020-01-01", "1,1"])
+@pytest.mark.parametrize("text", ["", "[1", "1,,2", "{b: 1}", "x: 1", ".nan", "2020-01-01", "1,1"])
 def test_wrong_values_are_refused(text: str) -> None:
-    if text == "1,":  # a comma at the end is YAML
-        assert parsed(["a=1,"], [], [], KNOWN).grid == {"a": [1]}
-        return
     with pytest.raises(UserError, match=r"--grid a="):
         parsed([f"a={text}"], [], [], KNOWN)
 
@@ -87,5 +86,5 @@ def test_what_is_written_is_read_again_by_old_and_new_yaml(
     text = path.read_text()
     assert text.startswith("# stays\na: 1\n")
     assert load_yaml(path) == {"a": 1, "b": {"c": value}}
-    if not (isinstance(value, list) or isinstance(value, str)):
+    if not isinstance(value, list | str):
         assert yaml.safe_load(text) == {"a": 1, "b": {"c": value}}
