@@ -35,7 +35,8 @@ def snapshot(root: Path) -> Snapshot:
     baseline = git(root, "rev-parse", "HEAD^{commit}")
     with tempfile.TemporaryDirectory() as folder:
         index = Path(folder) / "index"
-        shutil.copyfile(root / git(root, "rev-parse", "--git-path", "index"), index)
+        # With its time: by that Git knows which files may have changed in the moment it was written.
+        shutil.copy2(root / git(root, "rev-parse", "--git-path", "index"), index)
         git(top, "add", "-u", GIT_INDEX_FILE=str(index))
         tree = git(top, "write-tree", GIT_INDEX_FILE=str(index))
     rest = git(root, "ls-files", "--others", "--exclude-standard", "--exclude=/.work/").splitlines()

@@ -92,12 +92,13 @@ def figures(run_id: str, by_file: Mapping[str, Mapping[str, Any]]) -> None:
         return
     from mlflow.entities import Metric
 
+    from stages.journal import mlflow_name
     from stages.mlflow_runs import now
     from stages.tracking_store import Line
 
     time = now()
     found = [
-        Metric(f"{path}:{key}", float(value), time, 0)
+        Metric(f"{mlflow_name(path)}:{mlflow_name(key)}", float(value), time, 0)
         for path, held in by_file.items()
         for key, value in flat(held)
         if isinstance(value, int | float)
