@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from configobj import ConfigObj
 from dvc.repo import Repo
+from dvc.stage import PipelineStage
 
 from systems.parts.errors import UserError
 
@@ -39,8 +41,17 @@ def snapshot(root: Path) -> Snapshot:
         shutil.copy2(root / git(root, "rev-parse", "--git-path", "index"), index)
         git(top, "add", "-u", GIT_INDEX_FILE=str(index))
         tree = git(top, "write-tree", GIT_INDEX_FILE=str(index))
+    _require_saved(root)
     rest = git(root, "ls-files", "--others", "--exclude-standard", "--exclude=/.work/").splitlines()
     return Snapshot(root, baseline, tree, tuple(rest))
+
+
+def _require_saved(root: Path) -> None:
+    """Data under a .dvc file comes from the cache, so it must be there as it is in the workspace."""
+    with Repo(str(root)) as repo:
+        data = [out for stage in repo.index.stages if not isinstance(stage, PipelineStage) for out in stage.outs]
+        if changed := [str(out) for out in data if out.exists and out.changed_checksum()]:
+            raise UserError(f"{', '.join(changed)}: changed since `dvc add`, so a checkout would not have it; add it")
 
 
 def checkout(files: Snapshot, folder: Path) -> Path:
@@ -50,7 +61,7 @@ def checkout(files: Snapshot, folder: Path) -> Path:
         return folder / inside
     remove(files.root, folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    git(files.root, "worktree", "add", "--quiet", "--detach", "--no-checkout", str(folder), files.baseline)
+    git(files.root, "worktree", "add", "-f", "--quiet", "--detach", "--no-checkout", str(folder), files.baseline)
     git(folder, "read-tree", "-u", "--reset", files.tree)
     _share(files.root, folder / inside)
     return folder / inside
@@ -62,8 +73,9 @@ def _whole(project: Path) -> bool:
 
 def remove(root: Path, folder: Path) -> None:
     """Remove a checkout, whatever is left of it."""
+    with suppress(UserError):  # it is only half there, or not at all
+        git(root, "worktree", "remove", "--force", "--force", str(folder))
     shutil.rmtree(folder, ignore_errors=True)
-    git(root, "worktree", "prune")
 
 
 def _share(root: Path, project: Path) -> None:

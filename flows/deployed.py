@@ -12,15 +12,12 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows import scale as scales
-from flows import trials as tables
 from flows.engine import Engine, OnError
 from flows.graph import Selection
 from flows.pipeline import watched
 from flows.project import Options, opened
 from flows.resources import limits
 from flows.summary import summary
-from flows.sweep import ready
-from flows.sweep_flow import watched as watched_sweep
 
 
 @flow(name="reproduce", persist_result=False)
@@ -81,7 +78,11 @@ def sweep(
         targets: Stages or dvc.yaml files to reproduce in each trial; none means what the root's dvc.yaml leads to.
         jobs: Trials that run at a time; none means as many as the worker's machine has cores.
     """
+    from flows import sweep_flow  # only here: Optuna takes its time
+    from flows import trials as tables
+    from flows.sweep import ready
+
     words = {"grid": grid or [], "range": ranges or [], "choice": choices or [], "targets": targets or []}
     given = Namespace(name=name, trials=trials, metric=metric, maximise=maximise, jobs=jobs, **words)
     with ready(given) as search:
-        return watched_sweep(search) if search.left else Completed(message=tables.summary(search.study))
+        return sweep_flow.watched(search) if search.left else Completed(message=tables.summary(search.study))

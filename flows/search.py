@@ -69,7 +69,11 @@ class Search:
         self.running: dict[str, _Running] = {}
         self.ended: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.begun = False
-        self.done = sum(row.state == "finished" for row in study.rows())
+        finished = [row.name for row in study.rows() if row.state == "finished"]
+        self.done = len(finished)
+        for name in finished:  # a kill in the moment after its end left it
+            if (self.folder / name).exists():
+                remove(files.root, self.folder / name)
 
     @property
     def left(self) -> bool:

@@ -85,3 +85,16 @@ def test_a_project_without_a_commit_is_refused_in_one_line(tmp_path: Path) -> No
     toy.call(tmp_path, "git", "init", "-q")
     with pytest.raises(UserError, match=r"^git rev-parse in .*"):
         snapshot(tmp_path)
+
+
+def test_data_that_dvc_does_not_have_is_refused(tmp_path: Path) -> None:
+    folder = toy.make(tmp_path / "project")
+    (folder / "pictures.txt").write_text("one\n")
+    toy.call(folder, "dvc", "add", "-q", "pictures.txt")
+    toy.call(folder, "git", "add", "pictures.txt.dvc", ".gitignore")
+    project = checkout(snapshot(folder), tmp_path / "there")
+    toy.call(project, "dvc", "checkout", "-q", "pictures.txt")
+    assert (project / "pictures.txt").read_text() == "one\n"
+    (folder / "pictures.txt").write_text("another\n")
+    with pytest.raises(UserError, match=r"^pictures\.txt: changed since"):
+        snapshot(folder)

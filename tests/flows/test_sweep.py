@@ -12,6 +12,7 @@ import psutil
 import pytest
 import yaml
 
+from flows.checkout import checkout, snapshot
 from tests.flows import sweeping, toy
 from tests.flows.sweeping import begin, experiments, mark, processes, shown, starts, sweep, until
 
@@ -101,9 +102,12 @@ def test_mlflow_has_the_figures_of_dvc_exp_show(swept: tuple[Path, Path, str]) -
 @slow
 def test_a_finished_sweep_is_told_again_and_a_grid_may_grow(swept: tuple[Path, Path, str], tmp_path: Path) -> None:
     folder, before = swept[0], starts(swept[0])
+    left = folder / ".work/sweeps/grid/grid-1"
+    checkout(snapshot(folder), left)  # as a kill in the moment after the trial's end
     printed = sweep(folder, "--name", "grid")
     assert "4 of 4 trials are finished" in printed
     assert starts(folder) == before
+    assert not left.exists()
     grown = ("--grid", "model.width=1,2,3", "--grid", "model.kind=plain", "--name", "grid", *METRIC)
     assert "5 finished; grid-3 is best" in sweep(folder, *grown)
     assert [name for name in starts(folder) if name not in before] == ["fit-3"]
