@@ -103,12 +103,12 @@ class Study:
 
     @property
     def run_id(self) -> str:
-        """The MLflow run of the sweep."""
+        """The MLflow run of the sweep; empty before it has one."""
         return str(self.study.user_attrs.get("mlflow", ""))
 
-    @run_id.setter
-    def run_id(self, value: str) -> None:
-        self.study.set_user_attr("mlflow", value)
+    def note_run(self, run_id: str) -> None:
+        """Keep the MLflow run of the sweep, for when it goes on."""
+        self.study.set_user_attr("mlflow", run_id)
 
     def _latest(self) -> dict[str, FrozenTrial]:
         """The last try of each trial by its name; what was killed before it had values does not count."""

@@ -16,7 +16,8 @@ def watched(search: Search) -> State[Any]:
     """Run a sweep inside a flow run: tasks, the parent run in MLflow, the artifact of the end, the flow's state."""
     study = search.study
     with trial_records.sweep(study.name, study.run_id) as parent:
-        search.parent = study.run_id = parent.run_id
+        search.parent = parent.run_id
+        study.note_run(parent.run_id)
         tasks = Tasks(parent.run_id)
         search.watchers = [*search.watchers, tasks]
         try:

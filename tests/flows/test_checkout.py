@@ -12,6 +12,8 @@ from flows.checkout import checkout, git, remove, snapshot
 from systems.parts.errors import UserError
 from tests.flows import toy
 
+PAST = 1_700_000_000
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -21,10 +23,12 @@ def folder(tmp_path: Path) -> Path:
     (made / "new.txt").write_text("new\n")
     (made / "other.txt").write_text("not in Git\n")
     (made / "step.py").chmod(0o755)
-    toy.call(made, "git", "add", "new.txt")
-    toy.choose(made, "hello", "hallo")
-    index = (made / ".git/index").stat()
-    os.utime(made / "params.yaml", ns=(index.st_atime_ns, index.st_mtime_ns))  # as if in the moment of the commit
+    toy.call(made, "git", "config", "core.trustctime", "false")
+    os.utime(made / "params.yaml", (PAST, PAST))
+    toy.call(made, "git", "add", "new.txt", "params.yaml")
+    toy.choose(made, "hello", "hallo")  # of the same length, and as if in the moment when Git looked last
+    for path in (made / "params.yaml", made / ".git/index"):
+        os.utime(path, (PAST, PAST))
     return made
 
 

@@ -10,7 +10,7 @@ import optuna
 import pytest
 import yaml
 from dvc.utils.serialize import load_yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flows.space import Range, Space, parsed, write
@@ -77,6 +77,8 @@ def test_what_is_drawn_lies_in_the_space(low: float, factor: float, log: bool, s
 
 
 @given(value=VALUES)
+@example(value=1e-05)
+@example(value=1e22)
 def test_what_is_written_is_read_again_by_old_and_new_yaml(
     tmp_path_factory: pytest.TempPathFactory, value: object
 ) -> None:
