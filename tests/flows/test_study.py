@@ -45,6 +45,8 @@ def test_a_stopped_study_goes_on_as_one_that_was_not(
     assert run(folder, plan, 20) == whole
     assert [row.name for row in whole] == [f"s-{place + 1}" for place in range(12 if plan is DRAWN else 6)]
     assert len({str(row.values) for row in whole}) == len(whole)
+    kept = Study(folder, "s", plan).study.trials
+    assert [trial.state.name for trial in kept] == ["COMPLETE"] * len(whole)
 
 
 def test_a_grid_is_tried_in_order_and_its_best_found(tmp_path: Path) -> None:
