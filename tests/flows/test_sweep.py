@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from flows.checkout import checkout, snapshot
+from tests import smoke
 from tests.flows import sweeping, toy
 from tests.flows.sweeping import begin, experiments, mark, processes, shown, starts, sweep, until
 
@@ -230,3 +231,23 @@ def test_help_is_light() -> None:
         "print(sorted({name.split('.')[0] for name in sys.modules} & {'torch', 'lightning', 'great_expectations'}))"
     )
     assert toy.call(Path.cwd(), sys.executable, "-c", code).strip().endswith("[]")
+
+
+@slow
+def test_stages_of_this_project_record_themselves_under_their_trial(tmp_path: Path, prefect_url: str) -> None:
+    from mlflow.tracking import MlflowClient
+
+    folder = tmp_path / "project"
+    folder.mkdir()
+    smoke.copy(folder)
+    sweep(folder, "--grid", "fetch.images.max_side=64,128", "--name", "sizes", "fetch@images", "--jobs", "2")
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    names = {run.info.run_id: run.info.run_name for run in runs}
+    above = sorted((run.info.run_name, names.get(run.data.tags.get("mlflow.parentRunId"))) for run in runs)
+    stages = [("fetch@images", "sizes-1"), ("fetch@images", "sizes-2")]
+    assert above == [*stages, ("sizes", None), ("sizes-1", "sizes"), ("sizes-2", "sizes")]
+    for run in runs:
+        if run.info.run_name == "fetch@images":
+            assert client.list_artifacts(run.info.run_id)
+            assert run.info.artifact_uri.startswith((folder / "mlruns").as_uri())
