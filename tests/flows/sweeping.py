@@ -88,11 +88,11 @@ def sweep(folder: Path, *words: str, expected: int = 0, **variables: str) -> str
     return call(folder, sys.executable, "-m", "flows.sweep", *words, expected=expected, **variables)
 
 
-def begin(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+def begin(folder: Path, *words: str, **variables: str) -> subprocess.Popen[bytes]:
     """Start a sweep that a test ends."""
-    variables = toy.environment(MARKS=str(folder.parent / "marks"))
+    environment = toy.environment(MARKS=str(folder.parent / "marks"), **variables)
     line = [sys.executable, "-m", "flows.sweep", *words]
-    return subprocess.Popen(line, cwd=folder, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(line, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def mark(folder: Path, name: str) -> Path:

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -40,6 +41,14 @@ def swept(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> tuple[P
 
 def uri(place: Path) -> str:
     return f"sqlite:///{place / 'mlflow.db'}"
+
+
+def recorded(place: Path) -> list[Any]:
+    """All runs in MLflow."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(uri(place))
+    return list(client.search_runs([experiment.experiment_id for experiment in client.search_experiments()]))
 
 
 @slow
@@ -85,11 +94,8 @@ def test_the_best_comes_into_the_workspace(swept: tuple[Path, Path, str], tmp_pa
 
 @slow
 def test_mlflow_has_the_figures_of_dvc_exp_show(swept: tuple[Path, Path, str]) -> None:
-    from mlflow.tracking import MlflowClient
-
     folder = swept[0]
-    client = MlflowClient(uri(folder.parent))
-    runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    runs = recorded(folder.parent)
     parent = next(run for run in runs if run.info.run_name == "grid")
     trials = {run.info.run_name: run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id}
     assert set(trials) == set(shown(folder))
@@ -135,18 +141,22 @@ def test_a_failed_trial_stops_no_other_and_is_tried_again(folder: Path) -> None:
 @slow
 def test_killed_in_the_middle_it_goes_on_where_it_was(folder: Path) -> None:
     mark(folder, "wait-2").touch()
-    flow = begin(folder, *WIDTHS, "--jobs", "1")
+    record = {"MLFLOW_TRACKING_URI": uri(folder.parent)}
+    flow = begin(folder, *WIDTHS, "--jobs", "1", **record)
     until(mark(folder, "waiting").exists)
     flow.kill()
     flow.wait()
     until(lambda: not processes(folder))
     assert starts(folder) == ["data-1", "fit-1", "fit-2"]
     mark(folder, "wait-2").unlink()
-    printed = sweep(folder, "--name", "widths")
+    printed = sweep(folder, "--name", "widths", **record)
     assert "1 of 3 trials are finished" in printed
     assert "3 finished; widths-2 is best" in printed
     assert starts(folder) == ["data-1", "fit-1", "fit-2", "fit-2", "fit-3"]
     assert sorted(experiments(folder)) == ["widths-1", "widths-2", "widths-3"]
+    ends = sorted((run.info.run_name, run.info.status) for run in recorded(folder.parent))
+    well = [(f"widths{trial}", "FINISHED") for trial in ("", "-1", "-2", "-3")]
+    assert ends == sorted([*well, ("widths-2", "KILLED")])
     assert len(toy.call(folder, "git", "worktree", "list").splitlines()) == 1
 
 
