@@ -62,7 +62,7 @@ class Encoder(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
-    def code(self, voxels: Float[Tensor, "b *side"]) -> Float[Tensor, "b z"]:
+    def code(self, voxels: Float[Tensor, "b ..."]) -> Float[Tensor, "b z"]:
         """The code of shapes that are 1 inside and 0 outside; in 0..1 for solids."""
         kept = torch.channels_last if self.dims == 2 else torch.channels_last_3d
         x = voxels.unsqueeze(1).contiguous(memory_format=kept)
@@ -78,7 +78,7 @@ class Encoder(nn.Module):
             x = nn.functional.leaky_relu(linear(x), SLOPE)
         return self.normals(x).unflatten(1, (self.dims, -1)), self.offsets(x).unsqueeze(1)
 
-    def forward(self, voxels: Float[Tensor, "b *side"]) -> tuple[Float[Tensor, "b d p"], Float[Tensor, "b 1 p"]]:
+    def forward(self, voxels: Float[Tensor, "b ..."]) -> tuple[Float[Tensor, "b d p"], Float[Tensor, "b 1 p"]]:
         """Planes of shapes."""
         return self.planes(self.code(voxels))
 

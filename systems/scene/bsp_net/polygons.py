@@ -21,7 +21,8 @@ def unit_planes(planes: Float[np.ndarray, "p d1"]) -> Float[np.ndarray, "q d1"] 
     flat = length < SNAP
     if (planes[flat, -1] < 0).any():
         return None
-    return planes[~flat] / length[~flat, None]
+    kept: Float[np.ndarray, "q d1"] = planes[~flat] / length[~flat, None]
+    return kept
 
 
 def extract(planes: Float[np.ndarray, "p 3"]) -> Polygon:
@@ -59,10 +60,12 @@ def area(polygon: Polygon) -> float:
 
 def contains(polygon: Polygon, points: Float[np.ndarray, "n 2"], slack: float = 1e-7) -> Bool[np.ndarray, " n"]:
     """Which points lie in a convex polygon, its edge included, or at most `slack` beside it."""
-    if len(polygon) < 3:  # noqa: PLR2004
+    if len(polygon) < 3:
         return np.zeros(len(points), bool)
     edges = np.roll(polygon, -1, axis=0) - polygon
-    edges = edges[np.linalg.norm(edges, axis=1) > SNAP], np.linalg.norm(edges, axis=1) > SNAP
-    directions = edges[0] / np.linalg.norm(edges[0], axis=1, keepdims=True)
-    away = points[:, None] - polygon[edges[1]][None]
-    return (directions[:, 0] * away[..., 1] - directions[:, 1] * away[..., 0] >= -slack).all(axis=1)
+    length = np.linalg.norm(edges, axis=1)
+    real = length > SNAP
+    directions, away = edges[real] / length[real, None], points[:, None] - polygon[real]
+    left = directions[:, 0] * away[..., 1] - directions[:, 1] * away[..., 0]
+    within: Bool[np.ndarray, " n"] = (left >= -slack).all(axis=1)
+    return within

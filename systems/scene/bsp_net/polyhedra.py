@@ -63,7 +63,7 @@ def cut(solid: Polyhedron, heights: Float[np.ndarray, " k"]) -> Polyhedron:
         return Polyhedron(CORNERS[:0], ())
     corners, between = list(solid.corners), dict[tuple[int, int], int]()
     cut_faces = [tuple(_cut_loop(loop, heights, corners, between)) for loop in solid.faces if _stays(loop, heights)]
-    faces = [loop for loop in cut_faces if len(loop) > 2]  # noqa: PLR2004
+    faces = [loop for loop in cut_faces if len(loop) > 2]
     return _renumbered(corners, [*faces, *lids(faces)])
 
 
@@ -132,4 +132,5 @@ def contains(solid: Polyhedron, points: Float[np.ndarray, "n 3"], slack: float =
     planes = face_planes(solid)
     if not len(planes):
         return np.zeros(len(points), bool)
-    return (points @ planes[:, :3].T + planes[:, 3] <= slack).all(axis=1)
+    within: Bool[np.ndarray, " n"] = (points @ planes[:, :3].T + planes[:, 3] <= slack).all(axis=1)
+    return within
