@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -119,23 +118,29 @@ class BSPNet(nn.Module):
         """S of phase 0, or g."""
         return layers.soft_union(h2, self.w) if self.phase == 0 else layers.hard_union(h2)
 
-    def loss(self, h2: Float[Tensor, "b n c"], v: Float[Tensor, "b n"]) -> Float[Tensor, ""]:
-        """The phase's loss for points of values `v`."""
+    def loss(self, h2: Float[Tensor, "b n c"], v: Float[Tensor, "b n"], overlap: float = 1.0) -> Float[Tensor, ""]:
+        """The phase's loss for points of values `v`; `overlap` is the weight of its overlap term."""
         union = self.union(h2)
         if self.phase == 0:
             return layers.continuous_loss(v, union, self.T, self.w)
         loss = layers.discrete_loss(v, union)
         if self.phase in layers.OVERLAP:
-            loss = loss + layers.overlap_loss(h2, v)
+            loss = loss + overlap * layers.overlap_loss(h2, v)
         return loss if self.phase in layers.HARD else loss + layers.binary_penalty(self.T)
+
+    @torch.no_grad()
+    def grid_distances(self, voxels: Float[Tensor, "b ..."], side: int = 0) -> Float[Tensor, "b n c"]:
+        """h2 at every cell of a grid, the encoder's own where no side is given."""
+        points = centres(side or self.given.side, self.given.dims).to(voxels)
+        return self.distances(self.encoder(voxels), points.expand(len(voxels), -1, -1))
+
+    def shapes(self, voxels: Float[Tensor, "b ..."], side: int = 0) -> Bool[Tensor, "b n"]:
+        """Which cells the network takes to be inside."""
+        with torch.no_grad():
+            return layers.is_inside(self.union(self.grid_distances(voxels, side)), self.phase)
 
 
 def centres(side: int, dims: int) -> Float[Tensor, "n d"]:
     """Coordinates of all cells of a grid, in -0.5..0.5, in the order of a flattened array."""
     line = (torch.arange(side) + 0.5) / side - 0.5
     return torch.cartesian_prod(*[line] * dims)
-
-
-def some_points(count: int, of: int, generator: torch.Generator) -> Sequence[int] | Tensor:
-    """Numbers of `count` different cells drawn from `of`; all where there are no more."""
-    return torch.arange(of) if count >= of else torch.randperm(of, generator=generator)[:count]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
@@ -99,9 +99,7 @@ def solids(rows: Sequence[Sequence[Sequence[Painted]]]) -> Figure:
     return figure
 
 
-def curves(
-    lines: dict[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str
-) -> Figure:
+def curves(lines: dict[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str) -> Figure:
     """Curves over a common axis."""
     figure = Figure(figsize=(6, 3.6))
     axes = figure.add_subplot()

@@ -59,10 +59,10 @@ class Shapes:
 
 def row(
     name: str,
-    voxels: UInt8[np.ndarray, "..."],
+    voxels: UInt8[np.ndarray, ...],
     source: str = "",
     parts: object = None,
-    sampled: Mapping[str, UInt8[np.ndarray, "..."]] | None = None,
+    sampled: Mapping[str, UInt8[np.ndarray, ...]] | None = None,
 ) -> dict[str, Any]:
     """A row of the table; raises `UserError` if a voxel is neither 0 nor 1 or the grid has unequal sides."""
     if voxels.max(initial=0) > 1:
@@ -110,7 +110,7 @@ def read(folder: Path, family: str, split: str) -> Shapes:
     )
 
 
-def unpacked(content: bytes, side: int, dims: int) -> UInt8[np.ndarray, "..."]:
+def unpacked(content: bytes, side: int, dims: int) -> UInt8[np.ndarray, ...]:
     """The voxels of a row."""
     return np.unpackbits(np.frombuffer(content, np.uint8), count=side**dims).reshape([side] * dims)
 

@@ -124,7 +124,9 @@ def held_out(names: list[str], run: Run[Params]) -> set[str]:
     """Names of the meshes that nothing is trained on."""
     count = run.params.meshes.test
     if count >= len(names):
-        raise UserError(f"parameter meshes.test = {count}: the source has {len(names)} meshes, and some are to train on")
+        raise UserError(
+            f"parameter meshes.test = {count}: the source has {len(names)} meshes, and some are to train on"
+        )
     return set(run.generator("held out").permutation(sorted(names))[:count].tolist())
 
 

@@ -22,7 +22,9 @@ def normalised(vertices: Float[np.ndarray, "v 3"], margin: float = MARGIN) -> Fl
     return centred
 
 
-def voxelise(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], side: int) -> UInt8[np.ndarray, "s s s"]:
+def voxelise(
+    vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], side: int
+) -> UInt8[np.ndarray, "s s s"]:
     """1 for every cell of the cube -0.5..0.5 whose middle lies within the closed mesh."""
     crossings = np.zeros((side, side, side + 1), np.int64)
     for i, j, height in _crossings(vertices[faces], side):
