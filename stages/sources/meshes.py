@@ -3,8 +3,8 @@
     python -m stages fetch meshes
     python -m stages validate meshes
 
-`data/sources/meshes/` gets `meshes.parquet`, which `systems.parts.meshes` reads. A quarter of a minute with the download
-of 24 MB; solids made by rule need none.
+`data/sources/meshes/` gets `meshes.parquet`, which `systems.parts.meshes` reads. A quarter of a minute with the
+download of 24 MB; solids made by rule need none.
 """
 
 from __future__ import annotations

@@ -45,16 +45,17 @@ def tiles(planes: UInt8[np.ndarray, "n h w"]) -> UInt8[np.ndarray, "n h w 3"]:
     return np.where(planes[..., None] > 0, np.uint8(40), np.uint8(255)).repeat(3, -1)
 
 
-def painted(pieces: Sequence[tuple[int, Polygon]], side: int) -> UInt8[np.ndarray, "side side 3"]:
-    """Polygons in the colours of their convexes; coordinates are (row, column), where they overlap colours mix."""
-    middle = ((np.indices((side, side)) + 0.5) / side - 0.5).reshape(2, -1).T
-    total, count = np.zeros((side * side, 3)), np.zeros((side * side, 1))
-    for index, polygon in pieces:
-        within = contains(polygon, middle)
-        total[within] += colour(index)
-        count[within] += 1
-    mean = np.where(count > 0, total / np.maximum(count, 1), 1.0)
-    return np.rint(255 * mean).astype(np.uint8).reshape(side, side, 3)
+def painted(shapes: Sequence[Sequence[tuple[int, Polygon]]], side: int, scale: int = 2) -> UInt8[np.ndarray, "n h w 3"]:
+    """Polygons (row, column) in the colours of their convexes, `scale` pixels a cell; where they overlap, mixed."""
+    middle = ((np.indices((scale * side,) * 2) + 0.5) / (scale * side) - 0.5).reshape(2, -1).T
+    out = np.full((len(shapes), len(middle), 3), 255, np.uint8)
+    for picture, bodies in zip(out, shapes, strict=True):
+        within = np.array([contains(polygon, middle) for _, polygon in bodies]).reshape(len(bodies), -1)
+        colours = np.array([colour(index) for index, _ in bodies]).reshape(len(bodies), 3)
+        count = within.sum(axis=0)
+        mixed = within.T @ colours / np.maximum(count, 1)[:, None]
+        picture[count > 0] = np.rint(255 * mixed[count > 0])
+    return out.reshape(len(shapes), scale * side, scale * side, 3)
 
 
 def surface(solid: UInt8[np.ndarray, "s s s"]) -> Faces:
