@@ -19,7 +19,6 @@ from systems.parts.tensors import pieces as slices
 from systems.scene.bsp_net import files, pictures, pieces, storage
 from systems.scene.bsp_net.network import BSPNet
 from systems.scene.bsp_net.pieces import Piece
-from systems.scene.bsp_net.polyhedra import Polyhedron
 from systems.scene.bsp_net.shapes import Shapes, read
 
 MOST = 16
@@ -80,13 +79,4 @@ def picture_of(net: BSPNet, shapes: Shapes, found: Sequence[Sequence[Piece]]) ->
         bodies = [[(piece.convex, piece.corners) for piece in some] for some in found[:SHOWN]]
         return grid([pictures.tiles(voxels), pictures.tiles(inside), pictures.painted(bodies, net.given.side)])
     cells = [[[(pictures.surface(solid), pictures.GREY)] for solid in some] for some in (voxels, inside)]
-    return pictures.solids([*cells, [drawn(some) for some in found[:SHOWN]]])
-
-
-def drawn(some: Sequence[Piece]) -> list[pictures.Painted]:
-    """The pieces of a solid, painted."""
-    return [
-        (piece.body.corners[piece.body.triangles], pictures.colour(piece.convex))
-        for piece in some
-        if isinstance(piece.body, Polyhedron)
-    ]
+    return pictures.solids([*cells, list(map(pictures.bodies, found[:SHOWN]))])

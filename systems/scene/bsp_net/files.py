@@ -1,10 +1,11 @@
-"""Files that open elsewhere: OBJ and GLB of a solid's convexes, SVG of polygons. The same pieces give the same bytes."""
+"""Files that open elsewhere: OBJ and GLB of a solid's convexes, SVG of polygons; one set of pieces, one set of bytes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import trimesh
 
 from systems.scene.bsp_net.pictures import colour
@@ -20,10 +21,10 @@ def write_solid(stem: Path, pieces: Sequence[Piece]) -> None:
     stem.with_suffix(".obj").write_text("".join(_obj(pieces)))
     scene = trimesh.Scene()
     for piece, solid in _solids(pieces):
-        mesh = trimesh.Trimesh(solid.corners, solid.triangles, process=False)
-        mesh.visual.face_colors = [round(255 * part) for part in (*colour(piece.convex), 1)]
+        hues = np.tile([round(255 * part) for part in (*colour(piece.convex), 1)], (len(solid.corners), 1))
+        mesh = trimesh.Trimesh(solid.corners, solid.triangles, process=False, vertex_colors=hues)
         scene.add_geometry(mesh, node_name=f"convex-{piece.convex}", geom_name=f"convex-{piece.convex}")
-    stem.with_suffix(".glb").write_bytes(scene.export(file_type="glb"))
+    stem.with_suffix(".glb").write_bytes(scene.export(file_type="glb"))  # type: ignore[no-untyped-call]
 
 
 def _solids(pieces: Sequence[Piece]) -> Iterator[tuple[Piece, Polyhedron]]:

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from systems.parts.grids import grid
 from systems.parts.run import Strict
 from systems.parts.step_batches import step_generator
 from systems.scene.bsp_net import pictures
@@ -58,6 +59,8 @@ class Phase(lightning.LightningModule):
     A fresh module has a fresh optimiser, as the card asks of every phase.
     """
 
+    grid: Tensor
+
     def __init__(self, net: BSPNet, given: Optimisation, steps: int, seed: int, show: UInt8[Tensor, "n ..."]) -> None:
         super().__init__()
         self.net, self.optimisation, self.steps, self.seed, self.show = net, given, steps, seed, show
@@ -79,9 +82,8 @@ class Phase(lightning.LightningModule):
         if "points" in batch:
             rows = self.chosen(torch.ones(batch["values"].shape), generator).to(voxels.device)
             points = (batch["points"].float() + 0.5) / FRAME - 0.5
-            return points.gather(1, rows.unsqueeze(-1).expand(-1, -1, points.shape[2])), batch["values"].float().gather(
-                1, rows
-            )
+            values = batch["values"].float().gather(1, rows)
+            return points.gather(1, rows.unsqueeze(-1).expand(-1, -1, points.shape[2])), values
         near, weights = self.optimisation.near, torch.ones(len(voxels), len(self.grid))
         if near:
             edges = beside_edges(voxels).cpu()
@@ -100,7 +102,7 @@ class Phase(lightning.LightningModule):
         voxels = self.show.float().to(self.device)
         inside = self.net.shapes(voxels).reshape(voxels.shape)
         rows = [(planes if planes.dim() == 3 else planes[:, planes.shape[1] // 2]).cpu() for planes in (voxels, inside)]
-        return pictures.grid([pictures.tiles(row.to(torch.uint8).numpy()) for row in rows])
+        return grid([pictures.tiles(row.to(torch.uint8).numpy()) for row in rows])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam over what the phase lets learn."""

@@ -136,8 +136,11 @@ class BSPNet(nn.Module):
 
     def shapes(self, voxels: Float[Tensor, "b ..."], side: int = 0) -> Bool[Tensor, "b n"]:
         """Which cells the network takes to be inside."""
-        with torch.no_grad():
-            return layers.is_inside(self.union(self.grid_distances(voxels, side)), self.phase)
+        return self.is_inside(self.grid_distances(voxels, side))
+
+    def is_inside(self, h2: Float[Tensor, "b n c"]) -> Bool[Tensor, "b n"]:
+        """Which points the network takes to be inside, of their distances to the convexes."""
+        return layers.is_inside(self.union(h2), self.phase)
 
 
 def centres(side: int, dims: int) -> Float[Tensor, "n d"]:

@@ -1,9 +1,9 @@
-"""What a person looks at: shapes in the plane as tiles, solids as shaded drawings, convexes in colours of their index."""
+"""What a person looks at: tiles of shapes in the plane, drawings of solids, convexes in the colour of their index."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -13,6 +13,10 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 from systems.parts.grids import grid
 from systems.scene.bsp_net.polygons import Polygon, contains
+from systems.scene.bsp_net.polyhedra import Polyhedron
+
+if TYPE_CHECKING:
+    from systems.scene.bsp_net.pieces import Piece
 
 GREY = (0.62, 0.66, 0.72)
 LIGHT = np.array([0.35, -0.5, 0.8])
@@ -72,7 +76,8 @@ def surface(solid: UInt8[np.ndarray, "s s s"]) -> Faces:
         backwards = step[step != 0] > 0
         quads[backwards != (axis == 1)] = quads[backwards != (axis == 1)][:, ::-1]
         faces.append(quads / side - 0.5)
-    return np.concatenate(faces)
+    squares: Faces = np.concatenate(faces)
+    return squares
 
 
 def shaded(faces: Faces, base: tuple[float, float, float]) -> Float[np.ndarray, "f 3"]:
@@ -80,7 +85,17 @@ def shaded(faces: Faces, base: tuple[float, float, float]) -> Float[np.ndarray, 
     normal = np.cross(faces[:, 1] - faces[:, 0], faces[:, 2] - faces[:, 0])
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
     light = 0.55 + 0.45 * np.clip(normal @ (LIGHT / np.linalg.norm(LIGHT)), 0, 1)
-    return np.clip(light[:, None] * base, 0, 1)
+    hues: Float[np.ndarray, "f 3"] = np.clip(light[:, None] * base, 0, 1)
+    return hues
+
+
+def bodies(pieces: Sequence[Piece]) -> list[Painted]:
+    """The pieces of a solid in the colours of their convexes."""
+    return [
+        (piece.body.corners[piece.body.triangles], colour(piece.convex))
+        for piece in pieces
+        if isinstance(piece.body, Polyhedron)
+    ]
 
 
 def solids(rows: Sequence[Sequence[Sequence[Painted]]]) -> Figure:
@@ -92,9 +107,10 @@ def solids(rows: Sequence[Sequence[Sequence[Painted]]]) -> Figure:
             axes = figure.add_subplot(len(rows), width, number * width + place + 1, projection="3d")
             for faces, base in scene:
                 hues = shaded(faces, base)
-                axes.add_collection3d(Poly3DCollection(faces, facecolors=hues, edgecolors=hues, linewidths=0.2))  # type: ignore[attr-defined]
+                collection = Poly3DCollection(faces, facecolors=hues, edgecolors=hues, linewidths=0.2)
+                axes.add_collection3d(collection)
             axes.set(xlim=(-0.4, 0.4), ylim=(-0.4, 0.4), zlim=(-0.4, 0.4))
-            axes.view_init(elev=22, azim=-60)  # type: ignore[attr-defined]
+            axes.view_init(elev=22, azim=-60)
             axes.set_axis_off()
     figure.subplots_adjust(0, 0, 1, 1, 0, 0)
     return figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -11,7 +12,10 @@ from skimage.measure import find_contours, marching_cubes
 
 from systems.scene.bsp_net import toys
 from systems.scene.bsp_net.pieces import Piece
-from systems.scene.bsp_net.polyhedra import Polyhedron
+from systems.scene.bsp_net.polyhedra import Polyhedron, directed
+
+POINTS = 2048
+"""Points on a surface whose distances are measured."""
 
 Masks = Bool[np.ndarray, "s n"]
 
@@ -41,7 +45,8 @@ def covering(within: Bool[np.ndarray, "s n c"], inside: Masks) -> Float[np.ndarr
 
 def contour_corners(shape: UInt8[np.ndarray, "h w"]) -> int:
     """Corners of all contours that marching squares finds, closed ones counted once."""
-    return sum(len(contour) - 1 for contour in find_contours(np.pad(shape, 1).astype(float), 0.5))
+    contours = find_contours(np.pad(shape, 1).astype(float), 0.5)  # type: ignore[no-untyped-call]
+    return sum(len(contour) - 1 for contour in contours)
 
 
 def corners(pieces: Sequence[Piece]) -> int:
@@ -49,7 +54,7 @@ def corners(pieces: Sequence[Piece]) -> int:
     return sum(len(piece.corners) for piece in pieces)
 
 
-def diamond(parts: Sequence[dict[str, int]]) -> Bool[np.ndarray, " n"]:
+def diamond(parts: Sequence[dict[str, Any]]) -> Bool[np.ndarray, " n"]:
     """Cells of the diamond of one of the authors' figures."""
     (part,) = (toys.Part(**part) for part in parts if part["kind"] == "diamond")
     return toys.draw([part]).ravel() > 0
@@ -69,7 +74,7 @@ def majority(indices: Sequence[int]) -> float:
 
 def chamfer(solid: UInt8[np.ndarray, "s s s"], pieces: Sequence[Piece], rng: np.random.Generator) -> float:
     """Mean squared distance to the other surface, both ways added: marching cubes' against the pieces' union's."""
-    corners, faces, *_ = marching_cubes(np.pad(solid, 1).astype(float), 0.5)
+    corners, faces, *_ = marching_cubes(np.pad(solid, 1).astype(float), 0.5)  # type: ignore[no-untyped-call]
     truth = sampled((corners - 0.5) / len(solid) - 0.5, faces, POINTS, rng)
     ours = union_surface(pieces, rng)
     if not len(ours):
@@ -78,7 +83,14 @@ def chamfer(solid: UInt8[np.ndarray, "s s s"], pieces: Sequence[Piece], rng: np.
     return float(there + back)
 
 
-POINTS = 2048
+def is_closed(piece: Piece) -> bool:
+    """Whether a polyhedron's edges are each run through once in both directions, and it is a sphere."""
+    if not isinstance(piece.body, Polyhedron):
+        return False
+    there = list(directed(piece.body.faces))
+    edges = set(there)
+    closed = len(edges) == len(there) and all((b, a) in edges for a, b in there)
+    return closed and len(piece.corners) - len(there) // 2 + len(piece.body.faces) == 2
 
 
 def union_surface(pieces: Sequence[Piece], rng: np.random.Generator) -> Float[np.ndarray, "n 3"]:

@@ -13,10 +13,8 @@ SIDE = 64
 
 THIRD = 1 / 3
 DIAMOND = np.array([(0, 1), (-1, 0), (0, -1), (1, 0)], float)
-CROSS = np.array(
-    [(1, THIRD), (THIRD, THIRD), (THIRD, 1), (-THIRD, 1), (-THIRD, THIRD), (-1, THIRD)]
-    + [(-1, -THIRD), (-THIRD, -THIRD), (-THIRD, -1), (THIRD, -1), (THIRD, -THIRD), (1, -THIRD)]
-)
+QUARTER = np.array([(1, THIRD), (THIRD, THIRD), (THIRD, 1)])
+CROSS = np.concatenate([QUARTER @ np.array([(c, s), (-s, c)]) for c, s in ((1, 0), (0, 1), (-1, 0), (0, -1))])
 RADII = {"diamond": (8, 12), "cross": (12, 16), "hollow": (12, 16)}
 """Least and greatest radius of each figure, from left to right, px."""
 
@@ -56,7 +54,7 @@ def draw(parts: list[Part]) -> UInt8[np.ndarray, "h w"]:
 
 def _fill(picture: UInt8[np.ndarray, "h w"], part: Part, outline: Float[np.ndarray, "k 2"], value: int) -> None:
     corners = (outline * part.radius + (part.x, part.y)).astype(np.int32)
-    cv2.fillPoly(picture, [corners], value)  # type: ignore[call-overload]
+    cv2.fillPoly(picture, [corners], value)
 
 
 def boxes(rng: np.random.Generator, side: int) -> UInt8[np.ndarray, "s s s"]:

@@ -63,7 +63,8 @@ def _hits(
 
 
 def _cross(a: Float[np.ndarray, "k 2"], b: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, " k"]:
-    return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+    area: Float[np.ndarray, " k"] = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+    return area
 
 
 def turned(solid: UInt8[np.ndarray, "s s s"]) -> Iterator[UInt8[np.ndarray, "s s s"]]:
