@@ -30,7 +30,6 @@ class Params(Strict):
 
     data: str = Field(description="data set whose test split is taken apart")
     model: str = Field(description="trained model, as bsp_net")
-    weights: str = Field(default="", description="fetched networks; not used")
     files: int = Field(default=8, ge=0, description="solids of a family that get an OBJ and a GLB file")
     drop_inside: bool = Field(default=False, description="leave out convexes that are inside another one")
 

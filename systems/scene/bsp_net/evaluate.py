@@ -39,7 +39,6 @@ class Params(Strict):
     data: str = Field(description="data set whose test split is scored")
     model: str = Field(description="trained model, as bsp_net")
     layers: str = Field(description="pieces it was taken apart to, as bsp_net")
-    weights: str = Field(default="", description="fetched networks; not used")
     seed: int = Field(default=0, ge=0, description="seed of the points on surfaces")
 
 

@@ -1,4 +1,4 @@
-"""Files that open elsewhere: OBJ and GLB of a solid's convexes, SVG of polygons; one set of pieces, one set of bytes."""
+"""Files that open elsewhere: OBJ and GLB of a solid's convexes, SVG of polygons; equal pieces give equal bytes."""
 
 from __future__ import annotations
 

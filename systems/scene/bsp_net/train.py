@@ -43,7 +43,6 @@ class Params(Strict):
     """Parameters of the training."""
 
     data: str = Field(description="data set of shapes, as bsp_net")
-    weights: str = Field(default="", description="fetched networks; not used")
     fits: Mapping[Family, Fitting] = Field(min_length=1, description="how each family is trained")
 
     @model_validator(mode="after")
