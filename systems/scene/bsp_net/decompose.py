@@ -15,13 +15,11 @@ from pydantic import Field
 
 from systems.parts.grids import grid
 from systems.parts.run import Run, Strict
-from systems.parts.tensors import pieces as slices
 from systems.scene.bsp_net import files, pictures, pieces, storage
 from systems.scene.bsp_net.network import BSPNet
 from systems.scene.bsp_net.pieces import Piece
 from systems.scene.bsp_net.shapes import Shapes, read
 
-MOST = 16
 SHOWN = 8
 
 
@@ -53,7 +51,7 @@ def decompose(run: Run[Params]) -> None:
 def take_apart(run: Run[Params], net: BSPNet, voxels: UInt8[np.ndarray, "n ..."], label: str) -> list[list[Piece]]:
     """The pieces of every shape, a few shapes at a time."""
     found: list[list[Piece]] = []
-    for some in run.track(list(slices(len(voxels), net.given.side, MOST)), f"decompose {label}"):
+    for some in run.track(list(pieces.few(len(voxels), net.given.side, net.given.dims)), f"decompose {label}"):
         found += pieces.extract(net, torch.from_numpy(voxels[some]))
     return [pieces.outer(shape) for shape in found] if run.params.drop_inside else found
 

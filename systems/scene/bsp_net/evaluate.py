@@ -17,14 +17,12 @@ from pydantic import Field
 
 from systems.parts.grids import grid
 from systems.parts.run import SCORE, Run, Strict
-from systems.parts.tensors import pieces as slices
 from systems.scene.bsp_net import pictures, pieces, scores, storage
 from systems.scene.bsp_net.layers import INSIDE
 from systems.scene.bsp_net.network import BSPNet
 from systems.scene.bsp_net.pieces import Piece
 from systems.scene.bsp_net.shapes import Shapes, read
 
-MOST = 8
 SHOWN = 8
 FIGURES = "figures"
 """The authors' toy, on which the card's checks stand."""
@@ -86,12 +84,12 @@ def result_of(run: Run[Params], network: storage.SavedNetwork, shapes: Shapes) -
 
 @torch.no_grad()
 def answers(net: BSPNet, voxels: UInt8[np.ndarray, "s ..."]) -> tuple[np.ndarray, np.ndarray]:
-    """Cells inside [s, n] and inside each convex [s, n, c]."""
+    """Cells inside [s, n] and, for shapes in the plane, inside each convex [s, n, c] (in space [s, 0, c])."""
     inside, within = [], []
-    for some in slices(len(voxels), net.given.side, MOST):
+    for some in pieces.few(len(voxels), net.given.side, net.given.dims):
         h2 = net.grid_distances(torch.from_numpy(voxels[some]).float())
         inside.append(net.is_inside(h2).numpy())
-        within.append((h2 < INSIDE).numpy())
+        within.append((h2 < INSIDE)[:, : h2.shape[1] if net.given.dims == 2 else 0].numpy())
     return np.concatenate(inside), np.concatenate(within)
 
 
@@ -121,8 +119,9 @@ def of_pieces(run: Run[Params], result: Result, shapes: Shapes) -> dict[str, flo
         "cells by pieces IoU": mean(scores.iou(drawn, result.inside)),
         "pieces": mean(map(len, result.found)),
         "corners": mean(map(scores.corners, result.found)),
-        "covering": mean(scores.covering(result.within, result.truth)),
     }
+    if dims == 2:
+        found["covering"] = mean(scores.covering(result.within, result.truth))
     if dims == 3:
         rng = run.generator(result.network.label)
         pairs = zip(shapes.voxels, result.found, strict=True)

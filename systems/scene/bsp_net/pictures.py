@@ -22,6 +22,9 @@ GREY = (0.62, 0.66, 0.72)
 LIGHT = np.array([0.35, -0.5, 0.8])
 """Direction to the lamp of drawings in space."""
 
+TILE = 128
+"""Side of a tile of a shape in the plane, px."""
+
 TALLEST = 2.0
 """Width and height of one drawing in space, inches."""
 
@@ -44,22 +47,26 @@ def shapes(voxels: UInt8[np.ndarray, "n ..."]) -> UInt8[np.ndarray, "H W 3"] | F
     return solids([[[(surface(solid), GREY)] for solid in voxels]])
 
 
-def tiles(planes: UInt8[np.ndarray, "n h w"]) -> UInt8[np.ndarray, "n h w 3"]:
-    """0 and 1 as white and dark."""
-    return np.where(planes[..., None] > 0, np.uint8(40), np.uint8(255)).repeat(3, -1)
+def tiles(planes: UInt8[np.ndarray, "n h w"]) -> UInt8[np.ndarray, "n H W 3"]:
+    """0 and 1 as white and dark, in whole pixels a cell up to the side of a tile."""
+    times = max(1, TILE // planes.shape[1])
+    grey = np.where(planes[..., None] > 0, np.uint8(40), np.uint8(255)).repeat(3, -1)
+    enlarged: UInt8[np.ndarray, "n H W 3"] = grey.repeat(times, 1).repeat(times, 2)
+    return enlarged
 
 
-def painted(shapes: Sequence[Sequence[tuple[int, Polygon]]], side: int, scale: int = 2) -> UInt8[np.ndarray, "n h w 3"]:
-    """Polygons (row, column) in the colours of their convexes, `scale` pixels a cell; where they overlap, mixed."""
-    middle = ((np.indices((scale * side,) * 2) + 0.5) / (scale * side) - 0.5).reshape(2, -1).T
+def painted(shapes: Sequence[Sequence[tuple[int, Polygon]]], side: int) -> UInt8[np.ndarray, "n H W 3"]:
+    """Polygons (row, column) in the colours of their convexes, as large as `tiles`; where they overlap, mixed."""
+    side *= max(1, TILE // side)
+    middle = ((np.indices((side, side)) + 0.5) / side - 0.5).reshape(2, -1).T
     out = np.full((len(shapes), len(middle), 3), 255, np.uint8)
     for picture, bodies in zip(out, shapes, strict=True):
-        within = np.array([contains(polygon, middle) for _, polygon in bodies]).reshape(len(bodies), -1)
+        within = np.array([contains(polygon, middle) for _, polygon in bodies]).reshape(len(bodies), len(middle))
         colours = np.array([colour(index) for index, _ in bodies]).reshape(len(bodies), 3)
         count = within.sum(axis=0)
         mixed = within.T @ colours / np.maximum(count, 1)[:, None]
         picture[count > 0] = np.rint(255 * mixed[count > 0])
-    return out.reshape(len(shapes), scale * side, scale * side, 3)
+    return out.reshape(len(shapes), side, side, 3)
 
 
 def surface(solid: UInt8[np.ndarray, "s s s"]) -> Faces:

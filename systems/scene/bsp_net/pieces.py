@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,9 @@ SCHEMA = pa.schema(
         ("faces", pa.list_(pa.list_(pa.int64()))),
     ]
 )
+CELLS = 1 << 17
+"""Cells whose distances are held at once."""
+
 LEAST = 1e-9
 """Area or volume below which a piece is nothing."""
 
@@ -54,6 +57,12 @@ class Piece:
         """The row of the piece of shape `name`."""
         faces = self.body.faces if isinstance(self.body, Polyhedron) else (tuple(range(len(self.body))),)
         return {"id": name, "convex": self.convex, "corners": self.corners.tolist(), "faces": faces}
+
+
+def few(count: int, side: int, dims: int) -> Iterator[slice]:
+    """Slices of so few shapes that the distances of all their cells to all convexes fit into memory."""
+    step = max(1, CELLS // side**dims)
+    return (slice(start, start + step) for start in range(0, count, step))
 
 
 @torch.no_grad()

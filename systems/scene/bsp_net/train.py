@@ -28,7 +28,7 @@ class Fitting(Strict):
     """One way to train a family's networks."""
 
     architecture: Architecture = Field(description="size of the network")
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="seeds, a network each")
+    seeds: tuple[int, ...] = Field(default=(0,), description="seeds, a network each; none leaves the family out")
     phases: tuple[int, ...] = Field(default=(0, 2), description="0 first, then discrete ones, each from phase 0")
     continuous: Training = Field(description="training of phase 0, at each resolution")
     discrete: Training = Field(description="training of each discrete phase")
@@ -71,6 +71,8 @@ def train(run: Run[Params]) -> None:
     """Train and save every network that `decompose` and `evaluate` compare."""
     networks = []
     for family, fitting in run.params.fits.items():
+        if not fitting.seeds:
+            continue
         shapes = read(run.inputs["data"], family, "train")
         check_shapes(shapes, fitting.architecture, family)
         for seed in fitting.seeds:
