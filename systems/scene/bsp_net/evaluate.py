@@ -127,7 +127,8 @@ def of_pieces(run: Run[Params], result: Result, shapes: Shapes) -> dict[str, flo
         pairs = zip(shapes.voxels, result.found, strict=True)
         distances = [scores.chamfer(solid, some, rng) for solid, some in pairs if some]
         found["Chamfer"] = mean(distances) if distances else None
-        found["closed"] = mean(scores.is_closed(piece) for some in result.found for piece in some)
+        closed = [scores.is_closed(piece) for some in result.found for piece in some]
+        found["closed"] = mean(closed) if closed else None
     return found
 
 
