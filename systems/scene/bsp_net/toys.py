@@ -11,6 +11,9 @@ from jaxtyping import Float, UInt8
 SIDE = 64
 """Pixels a side for which the sizes below are given."""
 
+TRIES = 256
+"""Triples drawn at once; about one in forty fits."""
+
 THIRD = 1 / 3
 DIAMOND = np.array([(0, 1), (-1, 0), (0, -1), (1, 0)], float)
 QUARTER = np.array([(1, THIRD), (THIRD, THIRD), (THIRD, 1)])
@@ -30,16 +33,18 @@ class Part:
 
 
 def figures(rng: np.random.Generator) -> list[Part]:
-    """Diamond, cross and hollow diamond from left to right, none above another, all within the picture."""
+    """Diamond, cross and hollow diamond from left to right, none above another, all within the picture.
+
+    Drawn evenly from all such triples: many are drawn at once, and the first that fits is taken.
+    """
+    low, high = np.array(list(RADII.values())).T
     while True:
-        parts = []
-        for kind, (least, most) in RADII.items():
-            radius = int(rng.integers(least, most + 1))
-            x, y = rng.integers(radius + 1, SIDE - radius - 1, size=2).tolist()
-            parts.append(Part(kind, x, y, radius))
-        a, b, c = parts
-        if b.x > a.x + max(a.radius, b.radius) and c.x > b.x + max(b.radius, c.radius):
-            return parts
+        radius = rng.integers(low, high + 1, size=(TRIES, 3))
+        x, y = rng.integers(radius + 1, SIDE - radius - 1, size=(2, TRIES, 3))
+        fits = (np.diff(x) > np.maximum(radius[:, 1:], radius[:, :-1])).all(axis=1)
+        if fits.any():
+            first = int(fits.argmax())
+            return [Part(kind, *map(int, (x[first, k], y[first, k], radius[first, k]))) for k, kind in enumerate(RADII)]
 
 
 def draw(parts: list[Part]) -> UInt8[np.ndarray, "h w"]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import trimesh
@@ -22,7 +24,7 @@ def test_figures_stand_apart_from_left_to_right_and_only_the_hollow_one_has_a_ho
     assert [part.kind for part in parts] == ["diamond", "cross", "hollow"]
     assert not picture[[0, -1]].any()
     assert not picture[:, [0, -1]].any()
-    for a, b in zip(parts, parts[1:], strict=False):
+    for a, b in itertools.pairwise(parts):
         assert b.x - a.x > max(a.radius, b.radius)
     for part in parts:
         alone = toys.draw([part])
