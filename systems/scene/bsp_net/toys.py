@@ -12,7 +12,7 @@ SIDE = 64
 """Pixels a side for which the sizes below are given."""
 
 TRIES = 256
-"""Triples drawn at once; about one in forty fits."""
+"""Triples drawn at once; about one in four hundred fits."""
 
 THIRD = 1 / 3
 DIAMOND = np.array([(0, 1), (-1, 0), (0, -1), (1, 0)], float)

@@ -160,14 +160,14 @@ def test_solids_open_elsewhere_and_polygons_are_drawn(tmp_path: Path) -> None:
     wedge = pieces.Piece(5, polyhedra.extract(np.array([[1.0, -1.0, 0, 0]])))
     for name in ("a", "b"):
         files.write_solid(tmp_path / name, [cube, wedge])
+        assert (tmp_path / f"{name}.obj").read_text().count("o convex-") == 2
     for kind in ("obj", "glb"):
         assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
-        scene = trimesh.load_scene(tmp_path / f"a.{kind}", split_object=True, group_material=False)
-        volumes = sorted(mesh.volume for mesh in scene.geometry.values())
-        assert volumes == pytest.approx(sorted([cube.body.volume, wedge.body.volume]), rel=1e-5)  # type: ignore[union-attr]
-        for mesh in scene.geometry.values():
-            mesh.merge_vertices()
-            assert mesh.is_watertight
+        meshes = trimesh.load_scene(tmp_path / f"a.{kind}", process=False).geometry.values()
+        solids = [solid for mesh in meshes for solid in mesh.split()]
+        wanted = sorted([cube.body.volume, wedge.body.volume])  # type: ignore[union-attr]
+        assert sorted(solid.volume for solid in solids) == pytest.approx(wanted, rel=1e-5)
+        assert all(solid.is_watertight and solid.euler_number == 2 for solid in solids)
     square = pieces.Piece(1, np.array([(-0.25, -0.25), (0.25, -0.25), (0.25, 0.25), (-0.25, 0.25)]))
     text = files.svg([[square], []])
     assert 'viewBox="0 0 200 100"' in text
