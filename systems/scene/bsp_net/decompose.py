@@ -76,4 +76,4 @@ def picture_of(net: BSPNet, shapes: Shapes, found: Sequence[Sequence[Piece]]) ->
         bodies = [[(piece.convex, piece.corners) for piece in some] for some in found[:SHOWN]]
         return grid([pictures.tiles(voxels), pictures.tiles(inside), pictures.painted(bodies, net.given.side)])
     cells = [[[(pictures.surface(solid), pictures.GREY)] for solid in some] for some in (voxels, inside)]
-    return pictures.solids([*cells, list(map(pictures.bodies, found[:SHOWN]))])
+    return pictures.solids([*cells, list(map(pieces.painted, found[:SHOWN]))])

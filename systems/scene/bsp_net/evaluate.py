@@ -217,4 +217,4 @@ def draw(run: Run[Params], family: str, results: Sequence[Result], shapes: Shape
         run.figure(f"grid-{family}", grid([*map(pictures.tiles, rows), painted]), caption)
         return
     cells = [[[(pictures.surface(solid), pictures.GREY)] for solid in some] for some in rows]
-    run.figure(f"grid-{family}", pictures.solids([*cells, list(map(pictures.bodies, last.found[:SHOWN]))]), caption)
+    run.figure(f"grid-{family}", pictures.solids([*cells, list(map(pieces.painted, last.found[:SHOWN]))]), caption)

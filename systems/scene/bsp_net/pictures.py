@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -13,10 +13,6 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 from systems.parts.grids import grid
 from systems.scene.bsp_net.polygons import Polygon, contains
-from systems.scene.bsp_net.polyhedra import Polyhedron
-
-if TYPE_CHECKING:
-    from systems.scene.bsp_net.pieces import Piece
 
 GREY = (0.62, 0.66, 0.72)
 LIGHT = np.array([0.35, -0.5, 0.8])
@@ -94,15 +90,6 @@ def shaded(faces: Faces, base: tuple[float, float, float]) -> Float[np.ndarray, 
     light = 0.55 + 0.45 * np.clip(normal @ (LIGHT / np.linalg.norm(LIGHT)), 0, 1)
     hues: Float[np.ndarray, "f 3"] = np.clip(light[:, None] * base, 0, 1)
     return hues
-
-
-def bodies(pieces: Sequence[Piece]) -> list[Painted]:
-    """The pieces of a solid in the colours of their convexes."""
-    return [
-        (piece.body.corners[piece.body.triangles], colour(piece.convex))
-        for piece in pieces
-        if isinstance(piece.body, Polyhedron)
-    ]
 
 
 def solids(rows: Sequence[Sequence[Sequence[Painted]]]) -> Figure:

@@ -17,6 +17,7 @@ from torch import Tensor
 from systems.scene.bsp_net import polygons, polyhedra
 from systems.scene.bsp_net.layers import INSIDE
 from systems.scene.bsp_net.network import BSPNet, centres
+from systems.scene.bsp_net.pictures import Painted, colour
 from systems.scene.bsp_net.polygons import Polygon
 from systems.scene.bsp_net.polyhedra import Polyhedron
 
@@ -96,6 +97,15 @@ def outer(pieces: Sequence[Piece]) -> list[Piece]:
         if any(other.contains(piece.corners).all() for other in others):
             kept = [other for other in kept if other is not piece]
     return kept
+
+
+def painted(pieces: Sequence[Piece]) -> list[Painted]:
+    """The pieces of a solid in the colours of their convexes, to be drawn."""
+    return [
+        (piece.body.corners[piece.body.triangles], colour(piece.convex))
+        for piece in pieces
+        if isinstance(piece.body, Polyhedron)
+    ]
 
 
 def rasterised(pieces: Sequence[Piece], side: int, dims: int) -> Bool[np.ndarray, " n"]:
