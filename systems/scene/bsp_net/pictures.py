@@ -76,7 +76,7 @@ def surface(solid: UInt8[np.ndarray, "s s s"]) -> Faces:
         lower = cells - 1
         lower[:, axis] += 1
         quads = lower[:, None] + square
-        backwards = step[step != 0] > 0
+        backwards = step[step != 0] < 0
         quads[backwards != (axis == 1)] = quads[backwards != (axis == 1)][:, ::-1]
         faces.append(quads / side - 0.5)
     squares: Faces = np.concatenate(faces)
