@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows import scale as scales
+from flows.elsewhere import JOBS, Elsewhere
 from flows.engine import Engine, OnError
 from flows.graph import Selection
 from flows.pipeline import watched
@@ -28,6 +29,7 @@ def reproduce(
     force: bool = False,
     pull: bool = False,
     keep_going: bool = True,
+    workers: str = "",
 ) -> State[Any]:
     """Reproduce the pipeline in the worker's project, independent stages side by side, as `dvc repro` would.
 
@@ -39,6 +41,7 @@ def reproduce(
         force: Reproduce even if dependencies were not changed.
         pull: Try automatically pulling missing data.
         keep_going: After a failure go on with stages that do not depend on it.
+        workers: Hand stages to the workers of this work pool; empty runs them on this machine.
     """
     if scale:
         print(scales.apply(Path.cwd(), scale))
@@ -46,7 +49,9 @@ def reproduce(
     with ExitStack() as stack:
         selection = Selection(targets or (), all_pipelines=all_pipelines)
         project = stack.enter_context(opened(selection, Options(force=force, pull=pull)))
-        engine = Engine(project, limits(jobs), on_error)
+        hands = Elsewhere(project, workers) if workers else None
+        engine = Engine(project, limits(jobs or (JOBS if hands else None)), on_error, hands=hands)
         if engine.ready:
+            stack.enter_context(hands.shared() if hands else nullcontext())
             return watched(engine)
         return Completed(message=summary(engine.in_order()))
