@@ -26,7 +26,7 @@ from prefect.client.schemas.filters import (
     LogFilterFlowRunId,
 )
 from prefect.client.schemas.objects import State, StateType
-from prefect.client.schemas.sorting import LogSort
+from prefect.client.schemas.sorting import ArtifactSort, LogSort
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.states import Cancelling
 
@@ -146,7 +146,7 @@ class Run:
 
     def look(self) -> list[str]:
         """See how things stand; returns the lines that are new."""
-        with suppress(PrefectException, httpx.HTTPError):  # no sign of life then, of whomever
+        with suppress(httpx.TransportError):  # no sign of life then, of whomever
             state = self.client.read_flow_run(self.id).state
             said = self._beat()
             lines = self._lines()
@@ -170,7 +170,7 @@ class Run:
     def _beat(self) -> dict[str, Any]:
         """What the worker said last; empty where none did yet."""
         own = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[self.id]), type=ArtifactFilterType(any_=[BEAT]))
-        found = self.client.read_artifacts(artifact_filter=own)
+        found = self.client.read_artifacts(artifact_filter=own, limit=1, offset=0, sort=ArtifactSort.ID_DESC)
         return dict(found[0].data or {}) if found else {}
 
     def _lines(self) -> list[str]:
