@@ -50,7 +50,9 @@ touch $MARKS/$1.here
 for i in $(seq 1200); do [ -e $MARKS/$2.here ] && [ ! -e $MARKS/$1.hold ] && exit 0; sleep 0.1; done
 exit 1
 """
-IMPATIENT = "import sys, flows.handed as h; h.LOST_SECONDS = 12; from flows.reproduce import command; sys.exit(command())"
+IMPATIENT = (
+    "import sys, flows.handed as h; h.LOST_SECONDS = 12; from flows.reproduce import command; sys.exit(command())"
+)
 
 
 @dataclass
@@ -75,7 +77,12 @@ def site(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> Iterator
     here, bare, store, marks = (folder / name for name in ("here", "bare.git", "store", "marks"))
     for made in (here, store, marks):
         made.mkdir()
-    for name, text in {"dvc.yaml": PIPELINE, "meet.sh": MEET, "params.yaml": "word: one\n", "input.txt": "in\n"}.items():
+    for name, text in {
+        "dvc.yaml": PIPELINE,
+        "meet.sh": MEET,
+        "params.yaml": "word: one\n",
+        "input.txt": "in\n",
+    }.items():
         (here / name).write_text(text)
     (here / "sub").mkdir()
     (here / "sub" / "kept").write_text("")
