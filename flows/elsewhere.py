@@ -68,7 +68,7 @@ class Elsewhere:
             "force": force or self.project.options.no_run_cache,
             "variables": records_elsewhere(command.variables),
         }
-        return Handed(stage, Errand(self.deployment, parameters, outward(sources(stage))), watch)
+        return Handed(stage, Errand(self.deployment, parameters, outward(out for out, _ in sources(stage))), watch)
 
 
 def records_elsewhere(variables: Mapping[str, str]) -> dict[str, str]:

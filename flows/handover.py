@@ -21,7 +21,7 @@ from dvc_data.hashfile.checkout import checkout
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.transfer import transfer
 
-from flows.project import Project
+from flows.project import Project, pull_run_cache
 from systems.parts.errors import UserError
 
 if TYPE_CHECKING:
@@ -97,14 +97,14 @@ def travels(stage: Stage) -> bool:
     return all(out.can_push for out in outs) and not any(out.persist for out in stage.outs)
 
 
-def outward(taken: Iterable[tuple[Output, str]]) -> list[Parcel]:
-    """Outputs, or paths in them, to bring from here to the remote."""
-    return [_packed(out, path) for out, path in taken]
+def outward(outs: Iterable[Output]) -> list[Parcel]:
+    """Outputs to bring from here to the remote, whole ones: what is there already costs a question."""
+    return [_packed(out) for out in outs]
 
 
-def _packed(out: Output, path: str) -> Parcel:
+def _packed(out: Output) -> Parcel:
     if out.use_cache:
-        used = out.get_used_objs(filter_info=path).values()
+        used = out.get_used_objs().values()
         return Parcel(out.cache, _remote(out), frozenset().union(*used))
     staging, _, tree = build(out.local_cache, out.fs_path, out.fs, "md5", ignore=out.dvcignore)
     return Parcel(staging, _remote(out), frozenset({tree.hash_info}))
@@ -128,7 +128,8 @@ def deliver(stage: Stage, entries: Sequence[Entry]) -> None:
 
 
 def pull(project: Project, address: str) -> None:
-    """Bring what a stage takes, and no more, from the remote into the workspace."""
+    """Bring what a stage takes, and no more, from the remote into the workspace, and entries of the run cache."""
+    pull_run_cache(project.repo)
     for out, path in sources(project.stages[address]):
         if out.use_cache:
             project.repo.pull([path])
@@ -139,7 +140,7 @@ def pull(project: Project, address: str) -> None:
 def push(project: Project, address: str) -> list[Entry]:
     """Bring what a stage made to the remote, the run cache too; returns the outputs as dvc.lock has them."""
     stage = project.stages[address]
-    for parcel in outward((out, out.fs_path) for out in stage.outs):
+    for parcel in outward(stage.outs):
         parcel.carry()
     try:
         project.repo.stage_cache.push(None)

@@ -75,10 +75,12 @@ def stage(
 
 def performed(address: str, inputs: str, force: bool, variables: dict[str, str]) -> tuple[Result, list[Entry]]:
     """Run a stage of the project in the current folder; returns how it ended and what is in DVC's remote now."""
-    with opened(Selection([address], single_item=True), Options(pull=True, force=force)) as project:
+    with opened(Selection([address], single_item=True), Options(force=force)) as project:
         pull(project, address)
+        engine = Engine(project, limits(), watchers=[Lines()], variables=variables)
         agree(inputs, project.stages[address], "at the worker from those that were handed over")
-        (result,) = Engine(project, limits(), watchers=[Lines()], variables=variables).run()
+        project.options = Options(force=force, pull=True)  # from here on what the run cache has may be in the remote
+        (result,) = engine.run()
         return result, [] if result.outcome in BAD else push(project, address)
 
 
