@@ -118,7 +118,7 @@ def inward(stage: Stage, entries: Sequence[Entry]) -> list[Parcel]:
 
 def deliver(stage: Stage, entries: Sequence[Entry]) -> None:
     """Put the outputs that a worker made into the workspace."""
-    StageLoader.fill_from_lock(stage, {"outs": entries})
+    StageLoader.fill_from_lock(stage, {**to_single_stage_lockfile(stage), "outs": entries})
     for out in stage.outs:
         out.obj = None
         if out.use_cache:

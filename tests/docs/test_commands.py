@@ -31,6 +31,8 @@ ELSEWHERE = {
     "make dashboard": "a server that runs until it is stopped",
     "python -m flows.reproduce --scale small": "the small scale; CI runs the same stages by `make smoke`",
     "python -m flows.dashboard": "a server that runs until it is stopped",
+    "python -m flows.worker --pool elsewhere": "a worker that runs until it is stopped; tests/flows/test_remote.py",
+    "python -m flows.reproduce --workers elsewhere": "needs such workers; tests/flows/test_remote.py",
     "source .venv/bin/activate": "the environment these tests run in",
     ".venv/bin/pre-commit install": "writes to the repository's hooks; the configuration is checked below",
 }
