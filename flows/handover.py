@@ -65,9 +65,15 @@ def inputs(stage: Stage) -> str:
 
 
 def agree(wanted: str, stage: Stage, where: str) -> None:
-    """Refuse a stage whose inputs are not as `wanted`; names the first that differs."""
+    """Refuse a stage whose inputs are not as `wanted`; names the first that differs.
+
+    DVC shall still see what has changed since dvc.lock was written: else it takes old outputs for new ones.
+    """
+    locked = [(dep, dep.hash_name, dep.hash_info, dep.meta) for dep in stage.deps]
     stage.save_deps()
     found = inputs(stage)
+    for dep, *said in locked:
+        dep.hash_name, dep.hash_info, dep.meta = said
     if found != wanted:
         old, new = wanted.splitlines(), found.splitlines()
         place = next((n for n, (one, other) in enumerate(zip(old, new, strict=False)) if one != other), -1)

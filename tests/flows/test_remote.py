@@ -141,7 +141,7 @@ def test_two_workers_leave_what_dvc_repro_leaves(site: Site, tmp_path: Path) -> 
 
 @pytest.mark.slow  # waits until a silent worker counts as lost
 def test_the_stage_of_a_killed_worker_goes_to_another(site: Site) -> None:
-    (site.here / "meet.sh").write_text(f"# anew{MEET}")
+    toy.choose(site.here, "one", "two")
     before = len(site.marked("left"))
     (site.marks / "left.hold").touch()
     command = [sys.executable, "-c", IMPATIENT, "--workers", POOL]
