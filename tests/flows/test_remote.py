@@ -1,4 +1,4 @@
-"""Stages on workers elsewhere: two clones that share a bare Git remote and a folder as DVC's remote, and a real server."""
+"""Stages on workers elsewhere: two clones that share a bare Git remote, a folder as DVC's remote and a real server."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
-import yaml
 
 from tests.flows import toy
 from tests.flows.pipelines import contents
@@ -38,7 +36,10 @@ stages:
     params: [word]
     metrics: [right.json: {cache: false}]
   bottom:
-    cmd: echo $WHO >> $MARKS/bottom && cat sub/left/in/a sub/left/b right.json > bottom.txt && mkdir -p plots && cp right.json plots/p.json
+    cmd:
+      - echo $WHO >> $MARKS/bottom
+      - cat sub/left/in/a sub/left/b right.json > bottom.txt
+      - mkdir -p plots && cp right.json plots/p.json
     deps: [sub/left/in, sub/left/b, right.json, top.txt]
     outs: [bottom.txt]
     plots: [plots: {cache: false}]
