@@ -142,13 +142,18 @@ class Run:
 
     def look(self) -> list[str]:
         """See how things stand; returns the lines that are new."""
-        with suppress(httpx.TransportError):  # no sign of life then, of whomever
+        try:
             state = self.client.read_flow_run(self.id).state
             said = self._beat()
             lines = self._lines()
-            self._judge(state, said)
-            return lines
-        return []
+        except httpx.TransportError:  # no sign of life then, of whomever
+            return []
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code < 500:
+                raise
+            return []  # the server is there but busy
+        self._judge(state, said)
+        return lines
 
     def _judge(self, state: State[Any] | None, said: dict[str, Any]) -> None:
         kind = state.type if state else StateType.SCHEDULED
