@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -107,6 +108,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> Iterator
     yield Site(here, marks, store, bare, workers)
     for process in workers.values():
         kill(process)
+    made = httpx.get(f"{prefect_url}/deployments/name/stage/{POOL}", timeout=PATIENCE).json()["id"]
+    httpx.delete(f"{prefect_url}/deployments/{made}", timeout=PATIENCE).raise_for_status()  # others share the server
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
