@@ -69,8 +69,13 @@ def _connected(address: str) -> Iterator[Any]:
             why = f"no scheduler answers ({_line(error)}); one as tcp://HOST:8786 is wanted"
             raise _refused(address, why) from error
         with client:
-            _require_workers(client, address)
-            yield client
+            try:
+                _require_workers(client, address)
+                yield client
+            except (OSError, CancelledError, distributed.client.ClosedClientError) as error:
+                if client.status == "running" and not isinstance(error, CancelledError):
+                    raise  # the error of a function
+                raise _refused(address, f"the scheduler went away ({_line(error)})") from error
 
 
 def _distributed() -> Any:
@@ -108,8 +113,6 @@ def _result(client: Any, address: str, future: Any) -> Any:
     except distributed.KilledWorker as error:
         words = f"{error.task.rpartition(' ')[0]} ended {error.allowed_failures + 1} workers one after the other"
         raise _refused(address, f"{words}; their logs tell why, and more memory is wanted most often") from error
-    except (CancelledError, distributed.comm.CommClosedError) as error:
-        raise _refused(address, f"the scheduler went away ({_line(error)})") from error
 
 
 def _refused(address: str, why: str) -> UserError:

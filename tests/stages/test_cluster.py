@@ -18,7 +18,7 @@ from stages import cluster as dask
 from stages.cluster import on_cluster
 from stages.settings import cluster as address_in
 from systems.parts.errors import UserError
-from tests.smoke import PROJECT, copy, environment, override
+from tests.smoke import PROJECT, environment, override
 from tests.stages.dask_cluster import Cluster, careful, cluster, contents, faulty, poison, square
 
 WHO = ("synthesize", "alphablend")
@@ -83,17 +83,18 @@ def test_the_first_error_in_order_is_raised_as_it_is(two: Cluster) -> None:
 
 @pytest.mark.slow
 def test_a_worker_of_another_commit_is_refused_by_name(two: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = "systems/parts/blend.py"
-    monkeypatch.setattr(dask, "found", lambda: {**found, module: "other"})
-    found = dict(two_found())
-    line = rf"Dask worker {two.address[:15]}:\d+: {module} is {found[module]}, other is wanted; start it again"
+    module, here = "systems/parts/blend.py", dask.found()
+    monkeypatch.setattr(dask, "found", lambda: {**here, module: "other"})
+    line = rf"Dask worker tcp://127\.0\.0\.1:\d+: {module} is {here[module]}, other is wanted; start it again"
     with pytest.raises(UserError, match=line):
         list(on_cluster(two.address, WHO, square, [1], {}))
 
 
-def two_found() -> dict[str, str]:
-    """What this checkout, which is also that of the workers, is found to be."""
-    return dict(dask.found.__wrapped__())
+@pytest.mark.slow
+def test_code_that_the_stage_does_not_use_may_differ(two: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = dask.found()
+    monkeypatch.setattr(dask, "found", lambda: {**here, "systems/image_layers/diffdecompose/train.py": "other"})
+    assert [value for value, _ in on_cluster(two.address, WHO, square, [3], {})] == [9]
 
 
 @pytest.mark.slow
@@ -175,14 +176,20 @@ def test_without_an_address_dask_is_not_even_imported() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("stage", "system", "output"), [("synthesize", "alphablend", "data/alphablend")])
-def test_a_stage_with_a_worker_killed_in_the_middle_writes_the_same_bytes(
-    project: Path, tmp_path: Path, stage: str, system: str, output: str
+@pytest.mark.parametrize(
+    ("stage", "system", "output", "longer"),
+    [
+        ("synthesize", "alphablend", "data/alphablend", {"train": 200}),
+        ("decompose", "diffdecompose", "data/layers/diffdecompose", {"steps": 40}),
+    ],
+)
+def test_a_stage_writes_the_same_bytes_though_a_worker_is_killed_in_the_middle(
+    project: Path, tmp_path: Path, stage: str, system: str, output: str, longer: dict[str, int]
 ) -> None:
-    command = ("python", "-m", "stages", stage, system)
-    override(project, {"image_layers.synthesize.alphablend.train": 200})
+    command, results = ("python", "-m", "stages", stage, system), (project / output, project / "reports" / stage / system)
+    override(project, {f"image_layers.{stage}.{system}.{key}": value for key, value in longer.items()})
     subprocess.run(command, cwd=project, env=environment(), check=True, capture_output=True)
-    before = tree(project / output), tree(project / "reports" / stage / system)
+    before = [tree(folder) for folder in results]
     shutil.rmtree(project / output)
     with cluster(tmp_path / "dask", project=project) as made:
         override(project, {"dask.address": made.address})
@@ -191,6 +198,6 @@ def test_a_stage_with_a_worker_killed_in_the_middle_writes_the_same_bytes(
                 time.sleep(0.02)
             assert process.poll() is None, process.communicate()[1].decode()
             made.kill(1)
-            _, words = process.communicate()
-        assert process.returncode == 0, words.decode() + made.log()
-    assert (tree(project / output), tree(project / "reports" / stage / system)) == before
+            words = process.communicate()[1].decode()
+        assert process.returncode == 0, words + made.log()
+    assert [tree(folder) for folder in results] == before
