@@ -186,7 +186,10 @@ def test_without_an_address_dask_is_not_even_imported() -> None:
 def test_a_stage_writes_the_same_bytes_though_a_worker_is_killed_in_the_middle(
     project: Path, tmp_path: Path, stage: str, system: str, output: str, longer: dict[str, int]
 ) -> None:
-    command, results = ("python", "-m", "stages", stage, system), (project / output, project / "reports" / stage / system)
+    command, results = (
+        ("python", "-m", "stages", stage, system),
+        (project / output, project / "reports" / stage / system),
+    )
     override(project, {f"image_layers.{stage}.{system}.{key}": value for key, value in longer.items()})
     subprocess.run(command, cwd=project, env=environment(), check=True, capture_output=True)
     before = [tree(folder) for folder in results]
