@@ -13,7 +13,7 @@ import platform
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
@@ -104,12 +104,13 @@ def _result(client: Any, address: str, future: Any) -> Any:
     """The result of an item, or the error of its function, or in one line what went wrong with the cluster."""
     distributed = _distributed()
     try:
-        while not future.done():
-            with suppress(TimeoutError):
-                distributed.wait([future], timeout=WAIT)
-                break
-            _require_workers(client, address)
-        return future.result()
+        for doubled in count():  # a result may be large and the way slow
+            try:
+                return future.result(timeout=WAIT << doubled)
+            except TimeoutError:
+                if future.status == "error":
+                    raise
+                _require_workers(client, address)
     except distributed.KilledWorker as error:
         words = f"{error.task.rpartition(' ')[0]} ended {error.allowed_failures + 1} workers one after the other"
         raise _refused(address, f"{words}; their logs tell why, and more memory is wanted most often") from error
