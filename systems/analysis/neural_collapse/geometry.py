@@ -59,7 +59,7 @@ class Tail:
 
 
 def measure(tail: Tail, solution: Solution) -> dict[str, float]:
-    """The figures named in `MEASURES`; all fall to 0 where theory holds, but for the frames that are not the true one."""
+    """The figures named in `MEASURES`; all fall to 0 where theory holds, but for frames that are not the true one."""
     classes = len(tail.weight)
     grams = collapse.gram(tail.weight).cpu()
     return {
