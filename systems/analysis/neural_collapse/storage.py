@@ -1,4 +1,4 @@
-"""How runs are kept: safetensors a run beside one model.json that rebuilds the networks, and tails taken out of them."""
+"""How runs are kept: safetensors a run beside one model.json that rebuilds the networks; tails taken out of them."""
 
 from __future__ import annotations
 
