@@ -42,12 +42,14 @@ def distance(a: Float[Tensor, "r c"], b: Float[Tensor, "r c"]) -> float:
 
 def frame(classes: int) -> Float[Tensor, "k k"]:
     """Gram matrix of an orthogonal frame, at norm 1."""
-    return torch.eye(classes, dtype=torch.float64) / classes**0.5
+    identity: Tensor = torch.eye(classes, dtype=torch.float64)
+    return identity / classes**0.5
 
 
 def simplex(classes: int) -> Float[Tensor, "k k"]:
     """Gram matrix of a simplex equiangular tight frame (ETF), at norm 1."""
-    return (torch.eye(classes, dtype=torch.float64) - 1 / classes) / (classes - 1) ** 0.5
+    identity: Tensor = torch.eye(classes, dtype=torch.float64)
+    return (identity - 1 / classes) / (classes - 1) ** 0.5
 
 
 def gram(rows: Float[Tensor, "k d"]) -> Float[Tensor, "k k"]:
@@ -64,4 +66,5 @@ def centred(means: Float[Tensor, "d k"], counts: Int64[Tensor, " k"]) -> Float[T
 def vanished(rows: Float[Tensor, "k d"], share: float = 1e-3) -> Bool[Tensor, " k"]:
     """Rows shorter than `share` of the longest; all of them where everything is zero."""
     lengths = rows.double().norm(dim=1)
-    return lengths <= share * lengths.max()
+    gone: Tensor = lengths <= share * lengths.max()
+    return gone

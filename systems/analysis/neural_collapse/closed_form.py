@@ -44,7 +44,7 @@ class Problem(Strict):
     def slope(self) -> float:
         """b, the cost of a unit of x."""
         depth = self.depth
-        return depth * self.samples * (self.samples * self.lambda_w**depth * self.lambda_h) ** (1 / depth)
+        return float(depth * self.samples * (self.samples * self.lambda_w**depth * self.lambda_h) ** (1 / depth))
 
 
 def cost(x: float, count: int, problem: Problem) -> float:

@@ -60,7 +60,7 @@ def network_tail(model: Path, data: Path, named: Named) -> Tail:
     network = load_network(model, named.depth, named.seed)
     pictures, labels = as_input(read_file(data / "train.parquet"))
     with torch.no_grad():
-        features = torch.cat([network.backbone(part) for part in pictures.split(AT_ONCE)]).T
+        features = torch.cat([network.backbone(part) for part in torch.split(pictures, AT_ONCE)]).T
     return Tail(features, labels, [layer.detach() for layer in network.layers])
 
 

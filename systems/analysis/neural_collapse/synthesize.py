@@ -39,7 +39,7 @@ def synthesize(run: Run[Params]) -> None:
     cases.write(run.output / "cases.parquet", params.cases)
     wanted = {"train": params.counts, "test": (params.test,) * len(params.counts)}
     for name, counts in run.track(wanted.items(), "synthesize"):
-        stored = cifar(Path(params.cifar), name) if params.cifar else read(run.inputs["sources"], name)  # type: ignore[arg-type]
+        stored = cifar(Path(params.cifar), name) if params.cifar else read(run.inputs["sources"], name)
         chosen = stored.first_of_each(counts)
         write(run.output, name, chosen)
         run.metric(f"pictures/{name}", len(chosen))

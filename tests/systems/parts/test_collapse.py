@@ -57,7 +57,7 @@ def test_nc1_is_zero_for_collapsed_features_and_knows_no_scale(counts: list[int]
 def test_class_means_are_means(counts: list[int], seed: int) -> None:
     features = torch.randn(7, sum(counts), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     found = collapse.class_means(features, labels_of(counts), len(counts))
-    torch.testing.assert_close(found, torch.stack([part.mean(1) for part in features.split(counts, 1)], 1))
+    torch.testing.assert_close(found, torch.stack([part.mean(1) for part in torch.split(features, counts, 1)], 1))
     assert collapse.centred(found, torch.tensor(counts)) @ torch.tensor(counts, dtype=torch.float64) == pytest.approx(
         0, abs=1e-9
     )
