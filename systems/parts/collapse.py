@@ -42,14 +42,17 @@ def distance(a: Float[Tensor, "r c"], b: Float[Tensor, "r c"]) -> float:
 
 def frame(classes: int) -> Float[Tensor, "k k"]:
     """Gram matrix of an orthogonal frame, at norm 1."""
-    identity: Tensor = torch.eye(classes, dtype=torch.float64)
-    return identity / classes**0.5
+    result: Tensor = torch.eye(classes, dtype=torch.float64)
+    result /= classes**0.5
+    return result
 
 
 def simplex(classes: int) -> Float[Tensor, "k k"]:
     """Gram matrix of a simplex equiangular tight frame (ETF), at norm 1."""
-    identity: Tensor = torch.eye(classes, dtype=torch.float64)
-    return (identity - 1 / classes) / (classes - 1) ** 0.5
+    result: Tensor = torch.eye(classes, dtype=torch.float64)
+    result -= 1 / classes
+    result /= (classes - 1) ** 0.5
+    return result
 
 
 def gram(rows: Float[Tensor, "k d"]) -> Float[Tensor, "k k"]:
