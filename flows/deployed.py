@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows import scale as scales
+from flows.elsewhere import JOBS, Elsewhere
 from flows.engine import Engine, OnError
 from flows.graph import Selection
 from flows.pipeline import watched
@@ -29,6 +30,7 @@ def reproduce(
     force: bool = False,
     pull: bool = False,
     keep_going: bool = True,
+    workers: str = "",
 ) -> State[Any]:
     """Reproduce the pipeline in the worker's project, independent stages side by side, as `dvc repro` would.
 
@@ -40,6 +42,7 @@ def reproduce(
         force: Reproduce even if dependencies were not changed.
         pull: Try automatically pulling missing data.
         keep_going: After a failure go on with stages that do not depend on it.
+        workers: Hand stages to the workers of this work pool; empty runs them on this machine.
     """
     if scale:
         print(scales.apply(Path.cwd(), scale))
@@ -47,8 +50,10 @@ def reproduce(
     with ExitStack() as stack:
         selection = Selection(targets or (), all_pipelines=all_pipelines)
         project = stack.enter_context(opened(selection, Options(force=force, pull=pull)))
-        engine = Engine(project, limits(jobs), on_error)
+        hands = Elsewhere(project, workers) if workers else None
+        engine = Engine(project, limits(jobs or (JOBS if hands else None)), on_error, hands=hands)
         if engine.ready:
+            stack.enter_context(hands.shared() if hands else nullcontext())
             return watched(engine)
         return Completed(message=summary(engine.in_order()))
 

@@ -24,7 +24,7 @@ from flows.graph import Step
 from flows.guard import Guard
 from flows.project import Command
 from flows.resources import Limits, limits
-from flows.stage import Job, Outcome, end
+from flows.stage import Job, Outcome, Watch, end
 from flows.study import Asked, Row, Study
 from flows.summary import Result
 from flows.trial import Task
@@ -116,7 +116,7 @@ class Search:
             for watcher in self.watchers:
                 watcher.line(step, text)
 
-        job = Job(command, log, self.guard, lambda: self.ended.put(asked.name), None)
+        job = Job(command, Watch(log, self.guard, lambda: self.ended.put(asked.name)), None)
         self.running[asked.name] = _Running(asked, step, place, answer, job, self.slots.pop(0))
 
     def _task(self, asked: Asked, answer: Path) -> Task:

@@ -34,7 +34,8 @@ def prepare(stage: str, name: str, plan: layout.Layout, fit: Fit, expect: Expect
         if not path.exists():
             raise UserError(f"input {key} of stage '{stage}' of '{name}': {path} does not exist; run its stage first")
     final = Path(plan.output.format(name=name)) if plan.output else Path(".work") / f"{stage}-{name}"
-    run = StageRun(stage, name, params, inputs, final, plan.report_folder(name), layout.workers())
+    cluster = settings.cluster(values)
+    run = StageRun(stage, name, params, inputs, final, plan.report_folder(name), layout.workers(), cluster=cluster)
     if fit is not NO_FIT:
         run.work = Path(".work") / "runs" / lineage.fingerprint(run)
     run.fitter, run.expecter = fit, expect
@@ -70,6 +71,7 @@ def perform(
             raise
         raise UserError(f"file {error.filename or run.final}: cannot be written ({error.strerror})") from error
     finally:
+        run.stop()
         run.discard()
 
 

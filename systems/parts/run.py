@@ -6,7 +6,7 @@ A system sees nothing of DVC, MLflow, Great Expectations or the Lightning traine
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
@@ -34,6 +34,8 @@ class Strict(BaseModel):
 
 
 P_co = TypeVar("P_co", bound=Strict, covariant=True)
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Training(Strict):
@@ -130,3 +132,20 @@ class Run(Protocol, Generic[P_co]):
 
     def track(self, items: Iterable[Any], label: str, total: int | None = None) -> Iterable[Any]:
         """Pass `items` on while a progress bar shows how far they are."""
+
+    def map(
+        self,
+        function: Callable[[Mapping[str, Path], T], R],
+        items: Iterable[T],
+        label: str,
+        total: int | None = None,
+        reads: Sequence[str] = (),
+        alone: bool = False,
+    ) -> Iterator[R]:
+        """Results of `function(inputs, item)` in the order of `items`, worked on side by side, with a progress bar.
+
+        The work is done by `workers` processes here or, where the parameter `dask.address` names one, by a Dask cluster
+        whose machines share no disk with this one. So `function`, which may be a `functools.partial`, is one of a
+        module; `inputs` are those named in `reads`, as paths where it runs; it writes nothing and returns all it makes.
+        With `alone` an item uses every core itself: here they are then worked on one by one, in this process.
+        """

@@ -33,6 +33,10 @@ ELSEWHERE = {
     "python -m flows.sweep --name rates --range image_layers.train.diffdecompose.optimisation.lr=1e-4..1e-2:log "
     "--trials 20 --metric reports/evaluate/diffdecompose/metrics.json:score": "hours; tests/flows/test_sweep.py",
     "python -m flows.dashboard": "a server that runs until it is stopped",
+    "python -m flows.worker --pool elsewhere": "a worker that runs until it is stopped; tests/flows/test_remote.py",
+    "python -m flows.reproduce --workers elsewhere": "needs such workers; tests/flows/test_remote.py",
+    "python -m dask scheduler --port 8786": "a server that runs until it is stopped; tests/stages/test_cluster.py",
+    "python -m dask worker tcp://127.0.0.1:8786 --nworkers -1 --nthreads 1": "as its scheduler",
     "source .venv/bin/activate": "the environment these tests run in",
     ".venv/bin/pre-commit install": "writes to the repository's hooks; the configuration is checked below",
 }
