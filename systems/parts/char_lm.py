@@ -1,0 +1,225 @@
+"""A small decoder-only language model over characters, trained on packed texts and decoded many prompts at once.
+
+Template phrases, which hold no information letter by letter, are one token each (`Vocabulary.pieces`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from systems.parts.errors import UserError
+from systems.parts.run import Strict
+
+PAD, STOP = 0, "\n"
+"""Token of nothing, and the character that ends what the model writes."""
+CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789 .,;:?!'\"#()[]{}_-\n"
+MASKED = -1e9
+Cache = list[tuple[Tensor, Tensor]]
+
+
+class CharLMParams(Strict):
+    """Size of a network."""
+
+    width: int = Field(default=64, gt=0, description="channels of a token")
+    depth: int = Field(default=3, gt=0, description="blocks")
+    heads: int = Field(default=4, gt=0, description="attention heads; they divide the width")
+    window: int = Field(default=160, gt=0, description="tokens of a training row, and the longest text")
+
+
+class Vocabulary:
+    """Characters, and pieces of text that count as one."""
+
+    def __init__(self, pieces: Sequence[str], characters: str = CHARACTERS) -> None:
+        self.pieces, self.characters = tuple(pieces), characters
+        self.words = ("", *characters, *self.pieces)
+        self.places = {word: place for place, word in enumerate(self.words)}
+        longest = sorted(self.pieces, key=len, reverse=True)
+        self.pattern = re.compile("|".join([*map(re.escape, longest), "."]), re.DOTALL)
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def encode(self, text: str) -> list[int]:
+        """Tokens of a text; raises `UserError` naming a character that the vocabulary lacks."""
+        found = self.pattern.findall(text)
+        unknown = next((word for word in found if word not in self.places), None)
+        if unknown is not None:
+            raise UserError(f"text {text[:60]!r}: the character model has no {unknown!r}")
+        return [self.places[word] for word in found]
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """Text of tokens."""
+        return "".join(self.words[token] for token in tokens)
+
+
+class Block(nn.Module):
+    """Causal attention and feed-forward, both after a norm."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.to_qkv, self.to_out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.feed_in, self.feed_out = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(
+        self, x: Float[Tensor, "b m c"], mask: Bool[Tensor, "b m n"], past: tuple[Tensor, Tensor] | None
+    ) -> tuple[Float[Tensor, "b m c"], tuple[Tensor, Tensor]]:
+        """Residual stream of `m` tokens that see those of `n`, `past` ones first, where the mask is true."""
+        b, m, c = x.shape
+        q, k, v = self.to_qkv(self.norm1(x)).view(b, m, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        if past is not None:
+            k, v = torch.cat((past[0], k), dim=2), torch.cat((past[1], v), dim=2)
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+        seen = scores.masked_fill(~mask[:, None], MASKED).softmax(dim=-1)
+        x = x + self.to_out((seen @ v).transpose(1, 2).reshape(b, m, c))
+        return x + self.feed_out(F.gelu(self.feed_in(self.norm2(x)))), (k, v)
+
+
+class CharLM(nn.Module):
+    """Tokens to scores of the next one, with a learned code for every place in the window."""
+
+    def __init__(self, params: CharLMParams, words: int) -> None:
+        super().__init__()
+        if params.width % params.heads:
+            raise UserError(f"parameter heads = {params.heads}: a divisor of width = {params.width} is wanted")
+        self.params = params
+        self.tokens = nn.Embedding(words, params.width)
+        self.places = nn.Embedding(params.window, params.width)
+        self.blocks = nn.ModuleList(Block(params.width, params.heads) for _ in range(params.depth))
+        self.norm = nn.LayerNorm(params.width)
+        for table in (self.tokens, self.places):
+            nn.init.normal_(table.weight, std=0.05)
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "b m"],
+        places: Int[Tensor, "b m"],
+        mask: Bool[Tensor, "b m n"],
+        past: Cache | None = None,
+    ) -> tuple[Float[Tensor, "b m v"], Cache]:
+        """Scores of the token after each, and keys and values to go on from."""
+        x = self.tokens(tokens) + self.places(places)
+        kept: Cache = []
+        for number, block in enumerate(self.blocks):
+            x, own = block(x, mask, past[number] if past else None)
+            kept.append(own)
+        return self.norm(x) @ self.tokens.weight.T, kept
+
+    @torch.no_grad()
+    def write(self, prompts: Sequence[Sequence[int]], stop: int) -> list[list[int]]:
+        """Greedy continuations of prompts, without the `stop` that ends them; all prompts go forward together.
+
+        They stand to the left of a common end, so that each step adds one column of keys.
+        """
+        longest, window = max(map(len, prompts)), self.params.window
+        tokens = torch.tensor([[PAD] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
+        missing = torch.tensor([longest - len(prompt) for prompt in prompts])[:, None]
+        columns = torch.arange(max(window, longest))[None]
+        real = columns >= missing
+        causal = columns[0, :longest, None] >= columns[:, :longest]
+        mask = real[:, None, :longest] & causal
+        places = (columns[:, :longest] - missing).clamp(0, window - 1)
+        written: list[list[int]] = [[] for _ in prompts]
+        open_rows = torch.ones(len(prompts), dtype=torch.bool)
+        past: Cache | None = None
+        for column in range(longest, window):
+            scores, past = self(tokens, places, mask, past)
+            tokens = scores[:, -1:].argmax(-1)
+            open_rows &= tokens[:, 0] != stop
+            if not open_rows.any():
+                break
+            for row in open_rows.nonzero()[:, 0].tolist():
+                written[row].append(int(tokens[row, 0]))
+            places = (column - missing).clamp(0, window - 1)
+            mask = real[:, None, : column + 1]
+        return written
+
+
+class Packed(Strict):
+    """Texts put end to end in rows of one length, as int16 arrays [rows, window]."""
+
+    model_config = {"arbitrary_types_allowed": True, "frozen": True}
+    tokens: Int[np.ndarray, "r w"] = Field(description="token at each place")
+    owner: Int[np.ndarray, "r w"] = Field(description="number of the text in its row; -1 where there is none")
+    wanted: Bool[np.ndarray, "r w"] = Field(description="whether the token is one that the model has to write")
+
+
+def pack(texts: Iterable[Sequence[tuple[Sequence[int], bool]]], window: int) -> Packed:
+    """Fill rows of `window` tokens with whole texts; each text is a sequence of (tokens, to be written?).
+
+    A text so starts anywhere in a row: later places of the window are trained like the first.
+    """
+    rows: list[tuple[list[int], list[int], list[bool]]] = []
+    for text in texts:
+        tokens = [token for part, _ in text for token in part]
+        wanted = [write for part, write in text for _ in part]
+        if len(tokens) > window:
+            raise UserError(f"parameter window = {window}: a text of {len(tokens)} tokens does not fit")
+        if not rows or len(rows[-1][0]) + len(tokens) > window:
+            rows.append(([], [], []))
+        row = rows[-1]
+        owner = row[1][-1] + 1 if row[1] else 0
+        row[0].extend(tokens)
+        row[1].extend([owner] * len(tokens))
+        row[2].extend(wanted)
+    filled = [
+        (t + [PAD] * (window - len(t)), o + [-1] * (window - len(o)), w + [False] * (window - len(w)))
+        for t, o, w in rows
+    ]
+    tokens_, owner_, wanted_ = (np.array(column) for column in zip(*filled, strict=True))
+    return Packed(tokens=tokens_.astype(np.int16), owner=owner_.astype(np.int16), wanted=wanted_.astype(bool))
+
+
+def cosine_with_warmup(optimizer: torch.optim.Optimizer, warmup: int, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
+    """Step size factor: linear up to 1 over `warmup` steps, then half a cosine down to 0 at `steps`."""
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.5 * (1 + float(np.cos(np.pi * min(1.0, (step - warmup) / max(1, steps - warmup)))))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+class Writing(lightning.LightningModule):
+    """Trains a `CharLM` in place on batches of packed rows; the loss counts what is to be written alone."""
+
+    def __init__(self, network: CharLM, lr: float, warmup: int, steps: int) -> None:
+        super().__init__()
+        self.network, self.lr, self.warmup, self.steps = network, lr, warmup, steps
+
+    def training_step(self, batch: dict[str, Tensor], _: int) -> Float[Tensor, ""]:
+        """Mean cross-entropy a token to be written."""
+        tokens, owner = batch["tokens"].long(), batch["owner"]
+        window = tokens.shape[1]
+        causal = torch.ones(window, window, dtype=torch.bool, device=tokens.device).tril()
+        mask = causal & (owner[:, :, None] == owner[:, None, :])
+        places = torch.arange(window, device=tokens.device).expand_as(tokens)
+        scores, _kept = self.network(tokens, places, mask)
+        wanted = batch["wanted"][:, 1:]
+        loss = F.cross_entropy(scores[:, :-1][wanted].float(), tokens[:, 1:][wanted])
+        self.log("loss", loss)
+        return loss
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW with warm-up and cosine."""
+        optimizer = torch.optim.AdamW(self.parameters(), self.lr, betas=(0.9, 0.98), weight_decay=0.01, foreach=True)
+        schedule = cosine_with_warmup(optimizer, self.warmup, self.steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def network_of(saved: dict[str, Any], vocabulary: Vocabulary) -> CharLM:
+    """A fresh network of saved sizes."""
+    return CharLM(CharLMParams.model_validate(saved), len(vocabulary))
