@@ -5,12 +5,12 @@ Template phrases, which hold no information letter by letter, are one token each
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TypedDict
 
 import lightning
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -23,7 +23,7 @@ from systems.parts.run import Strict
 
 PAD, STOP = 0, "\n"
 """Token of nothing, and the character that ends what the model writes."""
-CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789 .,;:?!'\"#()[]{}_-\n"
+CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789 .,;:?!'\"#()[]{}_-\\\n"
 MASKED = -1e9
 Cache = list[tuple[Tensor, Tensor]]
 
@@ -118,42 +118,40 @@ class CharLM(nn.Module):
         return self.norm(x) @ self.tokens.weight.T, kept
 
     @torch.no_grad()
-    def write(self, prompts: Sequence[Sequence[int]], stop: int) -> list[list[int]]:
-        """Greedy continuations of prompts, without the `stop` that ends them; all prompts go forward together.
+    def write(self, prompts: Sequence[Sequence[int]], stop: int, most: int) -> list[list[int]]:
+        """Greedy continuations of prompts by at most `most` tokens, without the `stop` that ends them.
 
-        They stand to the left of a common end, so that each step adds one column of keys.
+        All prompts go forward together: they stand to the left of a common end, so that each step adds one column of
+        keys. A text ends with the window.
         """
-        longest, window = max(map(len, prompts)), self.params.window
+        longest, last = max(map(len, prompts)), self.params.window - 1
         tokens = torch.tensor([[PAD] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
         missing = torch.tensor([longest - len(prompt) for prompt in prompts])[:, None]
-        columns = torch.arange(max(window, longest))[None]
+        columns = torch.arange(longest + most)[None]
         real = columns >= missing
-        causal = columns[0, :longest, None] >= columns[:, :longest]
-        mask = real[:, None, :longest] & causal
-        places = (columns[:, :longest] - missing).clamp(0, window - 1)
+        mask = real[:, None, :longest] & (columns[0, :longest, None] >= columns[:, :longest])
+        places = (columns[:, :longest] - missing).clamp(0, last)
         written: list[list[int]] = [[] for _ in prompts]
-        open_rows = torch.ones(len(prompts), dtype=torch.bool)
+        going = torch.ones(len(prompts), dtype=torch.bool)
         past: Cache | None = None
-        for column in range(longest, window):
+        for column in range(longest, longest + most):
             scores, past = self(tokens, places, mask, past)
             tokens = scores[:, -1:].argmax(-1)
-            open_rows &= tokens[:, 0] != stop
-            if not open_rows.any():
+            going &= (tokens[:, 0] != stop) & (column - missing[:, 0] <= last)
+            if not going.any():
                 break
-            for row in open_rows.nonzero()[:, 0].tolist():
+            for row in going.nonzero()[:, 0].tolist():
                 written[row].append(int(tokens[row, 0]))
-            places = (column - missing).clamp(0, window - 1)
-            mask = real[:, None, : column + 1]
+            places, mask = (column - missing).clamp(0, last), real[:, None, : column + 1]
         return written
 
 
-class Packed(Strict):
-    """Texts put end to end in rows of one length, as int16 arrays [rows, window]."""
+class Packed(TypedDict):
+    """Texts put end to end in rows of one length: tokens, the number of the text each is of, and which to write."""
 
-    model_config = {"arbitrary_types_allowed": True, "frozen": True}
-    tokens: Int[np.ndarray, "r w"] = Field(description="token at each place")
-    owner: Int[np.ndarray, "r w"] = Field(description="number of the text in its row; -1 where there is none")
-    wanted: Bool[np.ndarray, "r w"] = Field(description="whether the token is one that the model has to write")
+    tokens: Int[Tensor, "r w"]
+    owner: Int[Tensor, "r w"]
+    wanted: Bool[Tensor, "r w"]
 
 
 def pack(texts: Iterable[Sequence[tuple[Sequence[int], bool]]], window: int) -> Packed:
@@ -161,25 +159,16 @@ def pack(texts: Iterable[Sequence[tuple[Sequence[int], bool]]], window: int) -> 
 
     A text so starts anywhere in a row: later places of the window are trained like the first.
     """
-    rows: list[tuple[list[int], list[int], list[bool]]] = []
-    for text in texts:
-        tokens = [token for part, _ in text for token in part]
-        wanted = [write for part, write in text for _ in part]
-        if len(tokens) > window:
-            raise UserError(f"parameter window = {window}: a text of {len(tokens)} tokens does not fit")
-        if not rows or len(rows[-1][0]) + len(tokens) > window:
-            rows.append(([], [], []))
-        row = rows[-1]
-        owner = row[1][-1] + 1 if row[1] else 0
-        row[0].extend(tokens)
-        row[1].extend([owner] * len(tokens))
-        row[2].extend(wanted)
-    filled = [
-        (t + [PAD] * (window - len(t)), o + [-1] * (window - len(o)), w + [False] * (window - len(w)))
-        for t, o, w in rows
-    ]
-    tokens_, owner_, wanted_ = (np.array(column) for column in zip(*filled, strict=True))
-    return Packed(tokens=tokens_.astype(np.int16), owner=owner_.astype(np.int16), wanted=wanted_.astype(bool))
+    rows: list[list[tuple[int, int, bool]]] = []
+    for number, text in enumerate(texts):
+        whole = [(token, number, write) for part, write in text for token in part]
+        if len(whole) > window:
+            raise UserError(f"parameter window = {window}: a text of {len(whole)} tokens does not fit")
+        if not rows or len(rows[-1]) + len(whole) > window:
+            rows.append([])
+        rows[-1].extend(whole)
+    filled = torch.tensor([row + [(PAD, -1, False)] * (window - len(row)) for row in rows], dtype=torch.int32)
+    return {"tokens": filled[..., 0], "owner": filled[..., 1], "wanted": filled[..., 2].bool()}
 
 
 def cosine_with_warmup(optimizer: torch.optim.Optimizer, warmup: int, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
@@ -188,7 +177,7 @@ def cosine_with_warmup(optimizer: torch.optim.Optimizer, warmup: int, steps: int
     def factor(step: int) -> float:
         if step < warmup:
             return (step + 1) / warmup
-        return 0.5 * (1 + float(np.cos(np.pi * min(1.0, (step - warmup) / max(1, steps - warmup)))))
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
@@ -218,8 +207,3 @@ class Writing(lightning.LightningModule):
         optimizer = torch.optim.AdamW(self.parameters(), self.lr, betas=(0.9, 0.98), weight_decay=0.01, foreach=True)
         schedule = cosine_with_warmup(optimizer, self.warmup, self.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def network_of(saved: dict[str, Any], vocabulary: Vocabulary) -> CharLM:
-    """A fresh network of saved sizes."""
-    return CharLM(CharLMParams.model_validate(saved), len(vocabulary))

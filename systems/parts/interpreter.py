@@ -86,6 +86,9 @@ class Outcome:
     cost: float = 0.0
 
 
+NONE = Calls(())
+
+
 @dataclass(frozen=True)
 class _Level:
     """A decomposer at work: steps done, and the one in work with its calls answered so far."""
@@ -94,7 +97,7 @@ class _Level:
     question: str
     done: tuple[Done, ...] = ()
     step: Step | None = None
-    calls: Calls = Calls(())
+    calls: Calls = NONE
     answered: tuple[Node, ...] = ()
 
     @property
@@ -224,9 +227,15 @@ class _Search:
 
 
 def solve(library: Library, handler: str, questions: Sequence[str], limits: Limits = Limits()) -> list[Outcome]:
-    """Answer questions of the decomposer `handler`; those of all tasks go forward together."""
+    """Answer questions put to `handler`; those of all tasks go forward together."""
+    if handler in library.handlers:
+        answers = library.handlers[handler](questions)
+        return [
+            Outcome(Node(handler, question, to_value(text))) for question, text in zip(questions, answers, strict=True)
+        ]
     if handler not in library.decomposers:
-        raise ProgramError(f"handler '{handler}' is no decomposer; there are {', '.join(library.decomposers)}")
+        there = ", ".join([*library.handlers, *library.decomposers])
+        raise ProgramError(f"handler '{handler}' is unknown; there are {there}")
     searches = [_Search(library, limits, handler, question) for question in questions]
     waiting = [(search, asks) for search in searches if (asks := search.asks())]
     while waiting:

@@ -17,7 +17,8 @@ Json = Any
 END = "[EOQ]"
 OPERATORS = ("select", "project", "projectValues", "projectKeys", "filter")
 GRAMMAR = re.compile(
-    r"(?:\((?P<operator>[A-Za-z]+)(?:\(#(?P<target>\d+)\))?(?P<suffixes>(?:_\w+)?)\) )?\[(?P<handler>\w+)\] (?P<question>.*)",
+    r"(?:\((?P<operator>[A-Za-z]+)(?:\(#(?P<target>\d+)\))?(?P<suffixes>(?:_\w+)?)\) )?"
+    r"\[(?P<handler>\w+)\] (?P<question>.*)",
     re.DOTALL,
 )
 REFERENCE = re.compile(r"#(\d+)")

@@ -20,7 +20,6 @@ REVERSE = "Reverse the list {items}."
 FIRST = "What is the first half of {items}?"
 SECOND = "What is the second half of {items}?"
 JOIN = "Join {items} and {more}."
-ITEM_THOUGHT = 'Item {n} is "{item}". '
 LETTER_THOUGHT = 'The letter at position {k} of "{word}" is "{letter}". '
 SO = "So the answer is "
 
@@ -30,7 +29,7 @@ PIECES = (
     'What are the letters and positions in "', "What is at position ", " in ", "Concatenate ", " using a ",
     "Reverse the list ", '["', '", "', '"]', "[split] ", "[str_position] ", "[arr_position] ", "[merge] ", "[letter] ",
     "[base] ", "[letter_cat] ", "[direct] ", "[chain] ", "(project_values) ", END, "QC: ", "QS: ", "\nA: ", "A: ",
-    "#1", "#2", "The letter at position ", ' of "', '" is "', '". ', "Item ", ' is "', SO,
+    "#1", "#2", "The letter at position ", ' of "', '" is "', '". ', SO,
 )  # fmt: skip
 """Phrases that a character model sees as one token: they are the same in every question."""
 
@@ -112,12 +111,6 @@ def chain(words: Sequence[str], k: int, delimiter: str) -> Parts:
 
 
 def reversal_chain(items: Sequence[str]) -> Parts:
-    """A reversal with its chain of thought: each item with its number, then the answer."""
+    """A reversal in the form of a chain of thought: there is nothing to think of between question and answer."""
     question, answer = reversal(items)
-    thoughts = "".join(ITEM_THOUGHT.format(n=n, item=item) for n, item in enumerate(items, 1))
-    return [prompt("chain", question), f"{thoughts}{SO}{to_text(answer)}\n"]
-
-
-def in_pairs(parts: Parts) -> list[tuple[str, str]]:
-    """(text so far, text to write) of every part that is to be written."""
-    return [("".join(parts[:place]), parts[place]) for place in range(1, len(parts), 2)]
+    return [prompt("chain", question), f"{SO}{to_text(answer)}\n"]
