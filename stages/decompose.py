@@ -30,7 +30,7 @@ LEAST_SIDE = 8
 
 LAYOUT = Layout(
     "decompose",
-    inputs={"data": "data/{data}", "model": "models/{name}"},
+    inputs={"data": "data/{data}", "model": "models/{model}", "weights": "data/sources/{weights}"},
     output="data/layers/{name}",
     reports=True,
 )

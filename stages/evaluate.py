@@ -15,8 +15,8 @@ LAYOUT = Layout(
     "evaluate",
     inputs={
         "data": "data/{data}",
-        "model": "models/{name}",
-        "layers": "data/layers/{name}",
+        "model": "models/{model}",
+        "layers": "data/layers/{layers}",
         "weights": "data/sources/{weights}",
     },
     reports=True,

@@ -1,4 +1,4 @@
-"""report: everything the stages found as one page, one ledger and one page of docs.
+"""report: everything the stages found as an overview, a page a system, one ledger and one page of docs.
 
 python -m stages report
 """
@@ -18,21 +18,25 @@ from systems.parts.errors import UserError
 from systems.parts.whole import whole
 
 LAYOUT = Layout("report")
-PAGE, LEDGER, DOCS = Path("reports/index.html"), Path("reports/ledger.json"), Path("docs/ledger.md")
+PAGE, PAGES = Path("reports/index.html"), Path("reports/pages")
+LEDGER, DOCS = Path("reports/ledger.json"), Path("docs/ledger.md")
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write all three whole, or none."""
+    """Write all of it whole, or nothing."""
     if arguments:
         raise UserError(f"stage 'report' takes no name, given: {' '.join(arguments)}")
     scale = settings.scale(Path("params.yaml"))
     rows = ledger.build(scale)
     texts = {
-        PAGE: page.render(rows),
-        LEDGER: json.dumps(rows, indent=1, ensure_ascii=False) + "\n",
-        DOCS: ledger.markdown(rows),
+        PAGE: page.overview(rows),
+        LEDGER: json.dumps(list(rows.values()), indent=1, ensure_ascii=False) + "\n",
+        DOCS: ledger.markdown(rows.values()),
     }
-    with whole(*texts) as growing:
+    with whole(PAGES, *texts) as (pages, *growing):
+        pages.mkdir()
+        for name, text in page.pages(rows).items():
+            (pages / f"{name}.html").write_text(text)
         for path, text in zip(growing, texts.values(), strict=True):
             path.write_text(text)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from tqdm import tqdm
 
 from systems.parts.run import Expectation, Op, Strict, Training
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 P = TypeVar("P", bound=Strict)
+CAPTION = "Description"
+"""Keyword of a PNG file under which it carries its caption."""
 OPS: dict[Op, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -135,14 +138,17 @@ class StageRun(Generic[P]):
             self.curves[name].append((step, float(value)))
         self.tracker.metric(name, float(value), step or 0)
 
-    def figure(self, name: str, picture: Any) -> None:
-        """Record a picture: a uint8 array (h, w, 3 or 4) or a Matplotlib figure."""
+    def figure(self, name: str, picture: Any, caption: str = "") -> None:
+        """Record a picture: a uint8 array (h, w, 3 or 4) or a Matplotlib figure. The file carries its caption."""
         path = self.plots / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(picture, np.ndarray):
-            Image.fromarray(picture).save(path)
+            words = PngInfo()
+            words.add_text(CAPTION, caption)
+            Image.fromarray(picture).save(path, pnginfo=words if caption else None)
         else:
-            picture.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
+            metadata = {"Software": None, CAPTION: caption or None}
+            picture.savefig(path, dpi=110, bbox_inches="tight", metadata=metadata)
         self.tracker.artifact(path, "figures")
 
     def table(self, name: str, table: pa.Table) -> None:
@@ -194,7 +200,7 @@ class StageRun(Generic[P]):
         _write_json(small / "metrics.json", dict(sorted(self.metrics.items())))
         _write_json(small / "holds.json", self.holds)
         for name, points in self.curves.items():
-            _write_curve(self.plots / f"{name.replace('/', '_')}.csv", name.rsplit("/", 1)[-1], points)
+            _write_curve(self.plots, name, points)
         if self.reports / "plots" in outputs and not any(self.plots.iterdir()):
             raise RuntimeError(f"{self.stage} of {self.name} drew nothing: Git keeps no empty folder of plots")
         wanted = {path.name for path in outputs if path.parent == self.reports}
@@ -210,7 +216,12 @@ def _write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
-def _write_curve(path: Path, column: str, points: Sequence[tuple[int, float]]) -> None:
+def _write_curve(plots: Path, name: str, points: Sequence[tuple[int, float]]) -> None:
+    """Write curve `group/fit/metric` as `group/fit_metric.csv`; the report draws a chart a group and metric."""
+    *above, column = name.split("/")
+    fit = f"{above.pop()}_" if above else ""
+    path = plots.joinpath(*above, f"{fit}{column}.csv")
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["step", column])

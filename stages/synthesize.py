@@ -13,7 +13,11 @@ from stages.layout import Layout
 
 LAYOUT = Layout(
     "synthesize",
-    inputs={"sources": "data/sources/{sources}", "validated": "reports/validate/{sources}/metrics.json"},
+    inputs={
+        "sources": "data/sources/{sources}",
+        "validated": "reports/validate/{sources}/metrics.json",
+        "pictures": "data/sources/{pictures}",
+    },
     output="data/{name}",
     reports=True,
 )

@@ -17,6 +17,7 @@ LAYOUT = Layout(
     inputs={
         "data": "data/{data}",
         "validated": "reports/validate/{data}/metrics.json",
+        "layers": "data/layers/{layers}",
         "weights": "data/sources/{weights}",
     },
     output="models/{name}",

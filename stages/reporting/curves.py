@@ -15,16 +15,16 @@ LINES = 60
 """Points a line is thinned to."""
 
 
-def read(folder: Path) -> dict[str, dict[str, Points]]:
-    """Curves below a folder of plots: by metric, then by the label of the fit. A curve's first column is `step`."""
-    charts: dict[str, dict[str, Points]] = {}
+def read(folder: Path) -> dict[tuple[str, str], dict[str, Points]]:
+    """Curves below a folder of plots: by group and metric, then by the fit. A curve's first column is `step`."""
+    charts: dict[tuple[str, str], dict[str, Points]] = {}
     for path in sorted(folder.rglob("*.csv")):
         with path.open(newline="") as file:
             rows = list(csv.reader(file))
         if len(rows) > 2 and len(rows[0]) == 2 and rows[0][0] == "step":
-            metric = rows[0][1]
+            metric, group = rows[0][1], path.parent.relative_to(folder).as_posix().strip(".")
             points = [(float(step), float(value)) for step, value in rows[1:]]
-            charts.setdefault(metric, {})[path.stem.removesuffix(f"_{metric}")] = points
+            charts.setdefault((group, metric), {})[path.stem.removesuffix(f"_{metric}")] = points
     return charts
 
 

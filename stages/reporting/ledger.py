@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,15 @@ TESTS = Path("reports/tests.json")
 Row = dict[str, Any]
 
 
-def build(scale: str) -> list[Row]:
-    """One object a system that says what it was published with; the same on every run over the same results."""
+def build(scale: str) -> dict[str, Row]:
+    """By name, an object for each system that says what it was published with; the same again over the same results."""
     tests = read_json(TESTS, {})
-    rows = []
+    rows = {}
     for found in discover.walk().values():
         claims = f"{found.module}.published"
         if importlib.util.find_spec(found.module).submodule_search_locations and importlib.util.find_spec(claims):  # type: ignore[union-attr]
-            rows.append(entry(found, importlib.import_module(claims), scale, tests))
-    return sorted(rows, key=lambda row: str(row["system"]))
+            rows[found.name] = entry(found, importlib.import_module(claims), scale, tests)
+    return dict(sorted(rows.items(), key=lambda item: str(item[1]["system"])))
 
 
 def entry(found: discover.Found, claims: Any, scale: str, tests: Mapping[str, Mapping[str, str]]) -> Row:
@@ -82,7 +82,7 @@ def number(value: float | str | None) -> str:
     return "–" if value is None else f"{value:.4g}" if isinstance(value, (int, float)) else str(value)
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def markdown(rows: Iterable[Row]) -> str:
     """The ledger as a page of docs."""
     lines = ["# Ledger", "", "Made by `python -m stages report` from the results; do not edit.", ""]
     for row in rows:

@@ -1,59 +1,80 @@
-"""reports/index.html: one self-contained page with the ledger, the layers to look at and the curves."""
+"""The pages of the report, each whole in one file: an overview with the ledger, and one for every system."""
 
 from __future__ import annotations
 
-import base64
 import csv
-import io
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
-from jaxtyping import UInt8
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from PIL import Image
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from stages.reporting import curves, ledger
+from stages.reporting import curves, ledger, pictures
 
 REPORTS = Path("reports")
-WIDEST = 900
-"""Pixels a row of an embedded picture."""
-LARGEST = 96 << 10
-"""Bytes of a picture that is embedded as it is; a larger one loses a little."""
-SHOWN = {
-    "evaluate": (
-        "*.png",
-        "Rows: composite, true and estimated foreground, true and estimated background, mean of the samples.",
-    ),
-    "synthesize": ("test-*.png", "Three rows a sub-task: foregrounds, backgrounds, composites."),
-}
-"""By stage, pictures worth a look and what they show. Those of `decompose` are in `evaluate`'s again."""
-COUNTED = ("evaluate", "validate")
-"""Stages whose tables are shown."""
-TRAINED = "train"
-"""The stage whose curves are shown."""
+STAGES = ("synthesize", "validate", "train", "decompose", "evaluate")
+"""Stages whose pictures, curves and tables are shown, in this order."""
 
 
-def render(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The whole page."""
+def overview(rows: Mapping[str, ledger.Row]) -> str:
+    """reports/index.html: headline figures, and for every system a picture, its outcomes and the way to its page."""
+    cards = [card(name, rows.get(name)) for name in names()]
+    cards.sort(key=lambda one: (one["row"] is None, one["title"]))
+    return _template("index.html.j2").render(cards=cards, headline=headline(rows.values()), hashes=list(hashes()))
+
+
+def pages(rows: Mapping[str, ledger.Row]) -> dict[str, str]:
+    """The page of every system, by its name."""
+    return {name: page(name, rows.get(name)) for name in names()}
+
+
+def page(name: str, row: ledger.Row | None) -> str:
+    """reports/pages/<name>.html: what a person looks at, its ledger, its curves and its tables."""
+    return _template("page.html.j2").render(
+        title=title(name, row),
+        row=row,
+        headline=headline([row] if row else []),
+        galleries=list(galleries(name)),
+        charts=list(charts(name)),
+        tables=list(tables(name)),
+    )
+
+
+def names() -> list[str]:
+    """Every system and source that left something to show."""
+    return sorted({folder.parent.name for stage in STAGES for folder in (REPORTS / stage).glob("*/plots")})
+
+
+@cache
+def _template(name: str) -> Template:
     environment = Environment(
         loader=PackageLoader("stages.reporting", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters.update(number=ledger.number, mark=ledger.mark)
-    return environment.get_template("page.html.j2").render(
-        rows=rows,
-        headline=headline(rows),
-        galleries=list(galleries()),
-        charts=list(charts()),
-        tables=list(tables()),
-        hashes=list(hashes()),
-    )
+    return environment.get_template(name)
 
 
-def headline(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, float]]:
+def title(name: str, row: ledger.Row | None) -> str:
+    """Card and name of a system; of what has no card, as a source, the name alone."""
+    return f"{row['system']}. {row['name']}" if row else name
+
+
+def card(name: str, row: ledger.Row | None) -> dict[str, Any]:
+    """A system in the overview: its first picture and how its checks came out."""
+    outcomes = [ledger.mark(check["holds"]) for check in row["checks"]] if row else []
+    shown = next((path for stage in reversed(STAGES) for path, _ in captioned(stage, name)), None)
+    return {
+        "page": f"pages/{name}.html",
+        "title": title(name, row),
+        "row": row,
+        "outcomes": {word: outcomes.count(word) for word in dict.fromkeys(outcomes)},
+        "picture": pictures.embedded(shown, pictures.THUMBNAIL) if shown else None,
+    }
+
+
+def headline(rows: Iterable[ledger.Row]) -> list[tuple[str, str, float]]:
     """(system, what, figure) of every metric named `headline/...`."""
     return [
         (row["name"], name.removeprefix("headline/"), value)
@@ -63,66 +84,37 @@ def headline(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, float]]:
     ]
 
 
-def galleries() -> Iterator[dict[str, Any]]:
-    """Pictures of the stages worth a look, as data URIs, with what they show."""
-    for stage, (names, caption) in SHOWN.items():
-        for folder in sorted((REPORTS / stage).glob("*/plots")):
-            pictures = [embedded(path) for path in sorted(folder.glob(names))]
-            if pictures:
-                yield {"title": f"{stage} {folder.parent.name}", "caption": caption, "pictures": pictures}
+def captioned(stage: str, name: str) -> Iterator[tuple[Path, str]]:
+    """Pictures of a stage that carry a caption, and the caption."""
+    for path in sorted((REPORTS / stage / name / "plots").rglob("*.png")):
+        if caption := pictures.caption(path):
+            yield path, caption
 
 
-def embedded(path: Path) -> dict[str, Any]:
-    """A picture as a data URI, with the size to show it in. The browser enlarges again what was enlarged before."""
-    with Image.open(path) as image:
-        pixels = np.asarray(image.convert("RGB"))
-    times = enlargement(pixels)
-    small = Image.fromarray(pixels[times // 2 :: times, times // 2 :: times])
-    small.thumbnail((WIDEST, sys.maxsize), Image.Resampling.LANCZOS)
-    content = webp(small, lossless=True)
-    if len(content) > LARGEST:
-        content = webp(small, quality=85)
-    uri = "data:image/webp;base64," + base64.b64encode(content).decode()
-    return {"name": path.stem, "uri": uri, "width": small.width * times, "height": small.height * times, "times": times}
+def galleries(name: str) -> Iterator[dict[str, Any]]:
+    """Captioned pictures of every stage, as data URIs, the results first."""
+    for stage in reversed(STAGES):
+        shown = [{**pictures.embedded(path), "caption": caption} for path, caption in captioned(stage, name)]
+        if shown:
+            yield {"title": stage, "pictures": shown}
 
 
-def enlargement(pixels: UInt8[np.ndarray, "h w 3"]) -> int:
-    """How many times a picture was enlarged without smoothing: the usual distance between columns that differ from the
-    one before, or between such rows if that is less. Gaps between tiles may have any width.
-    """
-    changes = (np.flatnonzero(np.diff(pixels, axis=axis).any(axis=(1 - axis, 2))) for axis in (0, 1))
-    usual = (int(np.bincount(np.diff(places), minlength=2).argmax()) for places in changes)
-    return max(1, min(usual))
+def charts(name: str) -> Iterator[dict[str, Any]]:
+    """One chart a metric and group of fits."""
+    for stage in STAGES:
+        for (group, metric), lines in sorted(curves.read(REPORTS / stage / name / "plots").items()):
+            title = f"{metric} of {group}" if group else metric
+            yield {"title": title, "svg": curves.svg(metric, lines), "legend": curves.legend(lines)}
 
 
-def webp(picture: Image.Image, **options: Any) -> bytes:
-    """The bytes of a WebP file."""
-    buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", **options)
-    return buffer.getvalue()
-
-
-def charts() -> Iterator[dict[str, Any]]:
-    """One chart a system and metric."""
-    for folder in sorted((REPORTS / TRAINED).glob("*/plots")):
-        found = curves.read(folder)
-        for metric in sorted(found):
-            groups: dict[str, dict[str, curves.Points]] = {}
-            for label, points in found[metric].items():
-                group = label.split("_")[0] if label.split("_")[0] == "autoencoder" else "transformer"
-                groups.setdefault(group, {})[label] = points
-            for group, lines in groups.items():
-                title = f"{metric} of {folder.parent.name}, {group}"
-                yield {"title": title, "svg": curves.svg(metric, lines), "legend": curves.legend(lines)}
-
-
-def tables() -> Iterator[dict[str, Any]]:
+def tables(name: str) -> Iterator[dict[str, Any]]:
     """Tables that the stages wrote as CSV."""
-    for path in sorted(path for stage in COUNTED for path in (REPORTS / stage).glob("*/plots/*.csv")):
-        with path.open(newline="") as file:
-            head, *body = csv.reader(file)
-        if head[0] != "step":
-            yield {"title": f"{path.stem} of {path.parents[1].name}", "head": head, "body": body}
+    for stage in STAGES:
+        for path in sorted((REPORTS / stage / name / "plots").glob("*.csv")):
+            with path.open(newline="") as file:
+                head, *body = csv.reader(file)
+            if head[0] != "step":
+                yield {"title": f"{stage}: {path.stem}", "head": head, "body": body}
 
 
 def hashes() -> Iterator[tuple[str, str]]:

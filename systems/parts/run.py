@@ -89,8 +89,11 @@ class Run(Protocol, Generic[P_co]):
     def metric(self, name: str, value: float, step: int | None = None) -> None:
         """Record a figure: without a step a final one (metrics.json), with a step a point of a curve."""
 
-    def figure(self, name: str, picture: UInt8[np.ndarray, "h w c"] | Figure) -> None:
-        """Record a picture, an RGB(A) array or a Matplotlib figure, as `<name>.png`."""
+    def figure(self, name: str, picture: UInt8[np.ndarray, "h w c"] | Figure, caption: str = "") -> None:
+        """Record a picture, an RGB(A) array or a Matplotlib figure, as `<name>.png`.
+
+        One with a caption, a sentence that says what it shows, stands on the system's page of the report.
+        """
 
     def table(self, name: str, table: pa.Table) -> None:
         """Record a table as `<name>.csv` among the plots, and in MLflow."""

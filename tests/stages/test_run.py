@@ -7,17 +7,19 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
-import matplotlib
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
 
+from stages.reporting import curves, pictures
 from stages.run import StageRun, cannot
 from systems.parts.errors import UserError
 from systems.parts.run import Op, Strict
 
-matplotlib.use("Agg")
+mpl.use("Agg")
 
 ROWS = pa.table({"a": [1, 2]})
 
@@ -60,6 +62,28 @@ def test_nothing_is_visible_before_the_end_and_all_of_it_after(run: StageRun[See
     (hold,) = json.loads((run.reports / "holds.json").read_text())
     assert hold["holds"] is True
     assert (hold["id"], hold["value"], hold["op"], hold["bound"], hold["seeds"]) == ("4.6", 0.5, "<=", 0.7, 3)
+
+
+@pytest.mark.parametrize("caption", ["", "Zeilen: Vordergründe, α"])
+def test_a_picture_carries_its_caption(run: StageRun[Seeded], caption: str) -> None:
+    drawn, axes = plt.subplots()
+    axes.plot([0, 1])
+    run.begin()
+    run.figure("array", np.zeros((4, 5, 3), np.uint8), caption)
+    run.figure("drawn", drawn, caption)
+    plt.close(drawn)
+    assert [pictures.caption(run.plots / f"{name}.png") for name in ("array", "drawn")] == [caption, caption]
+
+
+def test_curves_of_a_group_of_fits_share_a_folder(run: StageRun[Seeded]) -> None:
+    run.begin()
+    for name in ("loss", "net/loss", "small/first/loss", "small/second/loss"):
+        run.metric(name, 1, step=1)
+        run.metric(name, 2, step=2)
+    run.finish(outputs(run))
+    wanted = {"loss.csv", "net_loss.csv", "small/first_loss.csv", "small/second_loss.csv"}
+    assert files(run.reports / "plots") == wanted
+    assert set(curves.read(run.reports / "plots")) == {("", "loss"), ("small", "loss")}
 
 
 def test_a_later_run_replaces_the_whole_result(run: StageRun[Seeded]) -> None:

@@ -99,7 +99,8 @@ def synthesize(run: Run[Params]) -> None:
     run.metric("samples", sum(shard.rows for shard in plan))
     run.metric("assets", len(names))
     for split in SPLITS:
-        run.figure(f"{split}-samples", contact_sheet(run.output, split, run.params.subtasks))
+        caption = f"Split {split}, three rows a sub-task: foregrounds, backgrounds, composites."
+        run.figure(f"{split}-samples", contact_sheet(run.output, split, run.params.subtasks), caption)
 
 
 def check_subtasks(params: Params) -> None:

@@ -36,6 +36,7 @@ class Params(Strict):
     """Parameters of the decomposition."""
 
     data: str = Field(description="data set whose test split is taken apart")
+    model: str = Field(description="trained model, as diffdecompose")
     seed: int = Field(default=0, ge=0, description="seed of the samples drawn")
     steps: int = Field(default=10, gt=0, description="Euler steps a sample")
     samples: int = Field(default=8, gt=0, description="samples of the best variant, to average; others have one")

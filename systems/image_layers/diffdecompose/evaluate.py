@@ -32,6 +32,7 @@ Pictures = UInt8[np.ndarray, "n h w c"]
 Errors = Mapping[str, Sequence[Mapping[str, float]]]
 """RMSE by answer, seed and sub-task."""
 SHOWN = 6
+ROWS = "composite, true and estimated foreground, true and estimated background, mean of the samples."
 TRIVIAL = ("the composite itself", "mean colour")
 MEAN_OF = "mean of {}"
 
@@ -40,6 +41,8 @@ class Params(Strict):
     """Parameters of the evaluation."""
 
     data: str = Field(description="data set whose test split is scored")
+    model: str = Field(description="trained model, as diffdecompose")
+    layers: str = Field(description="layers it took the data set's composites apart into, as diffdecompose")
     weights: str = Field(default="", description="fetched networks of the perceptual scores; empty leaves them out")
 
 
@@ -261,9 +264,10 @@ def draw(run: Run[Params], truth: Truth, estimates: Mapping[str, Estimate], best
     estimate = estimates[best]
     for subtask in dict.fromkeys(truth.subtasks):
         rows = truth.data.rows_of([subtask])
-        run.figure(f"layers-{subtask}", layers_grid(truth, estimate, rows[:SHOWN]))
+        run.figure(f"layers-{subtask}", layers_grid(truth, estimate, rows[:SHOWN]), f"Held-out {subtask}. Rows: {ROWS}")
     error = scores.squared_errors(estimate.bg, truth.bg)
-    run.figure("worst", layers_grid(truth, estimate, np.argsort(-error, kind="stable")[:SHOWN]))
+    worst = np.argsort(-error, kind="stable")[:SHOWN]
+    run.figure("worst", layers_grid(truth, estimate, worst), f"Those with the largest error. Rows: {ROWS}")
 
 
 def layers_grid(truth: Truth, estimate: Estimate, rows: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:
