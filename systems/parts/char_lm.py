@@ -147,28 +147,30 @@ class CharLM(nn.Module):
 
 
 class Packed(TypedDict):
-    """Texts put end to end in rows of one length: tokens, the number of the text each is of, and which to write."""
+    """Texts put end to end in rows of one length: tokens, the number of the text each is of, its weight in the loss."""
 
     tokens: Int[Tensor, "r w"]
     owner: Int[Tensor, "r w"]
-    wanted: Bool[Tensor, "r w"]
+    weight: Float[Tensor, "r w"]
 
 
 def pack(texts: Iterable[Sequence[tuple[Sequence[int], bool]]], window: int) -> Packed:
     """Fill rows of `window` tokens with whole texts; each text is a sequence of (tokens, to be written?).
 
-    A text so starts anywhere in a row: later places of the window are trained like the first.
+    A text so starts anywhere in a row: later places of the window are trained like the first. What is given has no
+    weight; each token of n to be written has n ** -0.5, or long answers would hide short ones.
     """
-    rows: list[list[tuple[int, int, bool]]] = []
+    rows: list[list[tuple[int, int, float]]] = []
     for number, text in enumerate(texts):
-        whole = [(token, number, write) for part, write in text for token in part]
+        whole = [(token, number, len(part) ** -0.5 if write else 0.0) for part, write in text for token in part]
         if len(whole) > window:
             raise UserError(f"parameter window = {window}: a text of {len(whole)} tokens does not fit")
         if not rows or len(rows[-1]) + len(whole) > window:
             rows.append([])
         rows[-1].extend(whole)
-    filled = torch.tensor([row + [(PAD, -1, False)] * (window - len(row)) for row in rows], dtype=torch.int32)
-    return {"tokens": filled[..., 0], "owner": filled[..., 1], "wanted": filled[..., 2].bool()}
+    filled = [row + [(PAD, -1, 0.0)] * (window - len(row)) for row in rows]
+    tokens, owner, weight = ([[entry[place] for entry in row] for row in filled] for place in range(3))
+    return {"tokens": torch.tensor(tokens), "owner": torch.tensor(owner), "weight": torch.tensor(weight)}
 
 
 def cosine_with_warmup(optimizer: torch.optim.Optimizer, warmup: int, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
@@ -190,15 +192,16 @@ class Writing(lightning.LightningModule):
         self.network, self.lr, self.warmup, self.steps = network, lr, warmup, steps
 
     def training_step(self, batch: dict[str, Tensor], _: int) -> Float[Tensor, ""]:
-        """Mean cross-entropy a token to be written."""
-        tokens, owner = batch["tokens"].long(), batch["owner"]
+        """Weighted mean of the cross-entropy."""
+        tokens, owner = batch["tokens"], batch["owner"]
         window = tokens.shape[1]
         causal = torch.ones(window, window, dtype=torch.bool, device=tokens.device).tril()
         mask = causal & (owner[:, :, None] == owner[:, None, :])
         places = torch.arange(window, device=tokens.device).expand_as(tokens)
         scores, _kept = self.network(tokens, places, mask)
-        wanted = batch["wanted"][:, 1:]
-        loss = F.cross_entropy(scores[:, :-1][wanted].float(), tokens[:, 1:][wanted])
+        weight, wanted = batch["weight"][:, 1:], batch["weight"][:, 1:] > 0
+        losses = F.cross_entropy(scores[:, :-1][wanted].float(), tokens[:, 1:][wanted], reduction="none")
+        loss: Tensor = (losses * weight[wanted]).sum() / weight.sum()
         self.log("loss", loss)
         return loss
 

@@ -184,7 +184,7 @@ def _flat(step: Step, value: Json) -> list[Json]:
 
 
 def _unique(step: Step, value: Json) -> list[Json]:
-    return list({to_text(item): item for item in reversed(_listed(step, value, "unique"))}.values())[::-1]
+    return list({to_text(item): item for item in _listed(step, value, "unique")}.values())
 
 
 def _keys(step: Step, value: Json) -> list[Json]:

@@ -149,7 +149,7 @@ SUBTASKS: dict[str, Callable[[Params, np.random.Generator, bool], tuple[str, str
     "merge": _merge,
     "base": _base,
 }
-SHARES = (0.28, 0.2, 0.16, 0.12, 0.08, 0.16)
+SHARES = (0.24, 0.16, 0.2, 0.14, 0.12, 0.14)
 """How often each sub-task is drawn: the longer ones learn slower."""
 
 
