@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from systems.parts.dit import rotary_angles, rotate
 from systems.parts.errors import UserError
 from systems.parts.run import Strict
 
@@ -25,6 +26,8 @@ PAD, STOP = 0, "\n"
 """Token of nothing, and the character that ends what the model writes."""
 CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789 .,;:?!'\"#()[]{}_-\\\n"
 MASKED = -1e9
+BASE = 1000.0
+"""Slowest turn of the rotary positions, in tokens a radian."""
 Cache = list[tuple[Tensor, Tensor]]
 
 
@@ -33,8 +36,8 @@ class CharLMParams(Strict):
 
     width: int = Field(default=64, gt=0, description="channels of a token")
     depth: int = Field(default=3, gt=0, description="blocks")
-    heads: int = Field(default=4, gt=0, description="attention heads; they divide the width")
-    window: int = Field(default=160, gt=0, description="tokens of a training row, and the longest text")
+    heads: int = Field(default=4, gt=0, description="attention heads; they divide half the width")
+    window: int = Field(default=160, gt=0, description="tokens of a training row")
 
 
 class Vocabulary:
@@ -64,7 +67,7 @@ class Vocabulary:
 
 
 class Block(nn.Module):
-    """Causal attention and feed-forward, both after a norm."""
+    """Causal attention with rotary positions and feed-forward, both after a norm."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -74,46 +77,47 @@ class Block(nn.Module):
         self.feed_in, self.feed_out = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
     def forward(
-        self, x: Float[Tensor, "b m c"], mask: Bool[Tensor, "b m n"], past: tuple[Tensor, Tensor] | None
+        self,
+        x: Float[Tensor, "b m c"],
+        angles: Float[Tensor, "m half"],
+        mask: Bool[Tensor, "b m n"],
+        past: tuple[Tensor, Tensor] | None,
     ) -> tuple[Float[Tensor, "b m c"], tuple[Tensor, Tensor]]:
         """Residual stream of `m` tokens that see those of `n`, `past` ones first, where the mask is true."""
         b, m, c = x.shape
         q, k, v = self.to_qkv(self.norm1(x)).view(b, m, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        q, k = rotate(q, angles) * q.shape[-1] ** -0.5, rotate(k, angles)
         if past is not None:
             k, v = torch.cat((past[0], k), dim=2), torch.cat((past[1], v), dim=2)
-        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-        seen = scores.masked_fill(~mask[:, None], MASKED).softmax(dim=-1)
+        seen = (q @ k.transpose(-1, -2)).masked_fill(~mask[:, None], MASKED).softmax(dim=-1)
         x = x + self.to_out((seen @ v).transpose(1, 2).reshape(b, m, c))
         return x + self.feed_out(F.gelu(self.feed_in(self.norm2(x)))), (k, v)
 
 
 class CharLM(nn.Module):
-    """Tokens to scores of the next one, with a learned code for every place in the window."""
+    """Tokens to scores of the next one. Positions are relative, so that a text may stand anywhere."""
 
     def __init__(self, params: CharLMParams, words: int) -> None:
         super().__init__()
-        if params.width % params.heads:
-            raise UserError(f"parameter heads = {params.heads}: a divisor of width = {params.width} is wanted")
+        if params.width % (2 * params.heads):
+            raise UserError(f"parameter heads = {params.heads}: a divisor of half the width, {params.width}, is wanted")
         self.params = params
         self.tokens = nn.Embedding(words, params.width)
-        self.places = nn.Embedding(params.window, params.width)
         self.blocks = nn.ModuleList(Block(params.width, params.heads) for _ in range(params.depth))
         self.norm = nn.LayerNorm(params.width)
-        for table in (self.tokens, self.places):
-            nn.init.normal_(table.weight, std=0.05)
+        nn.init.normal_(self.tokens.weight, std=0.05)
 
     def forward(
-        self,
-        tokens: Int[Tensor, "b m"],
-        places: Int[Tensor, "b m"],
-        mask: Bool[Tensor, "b m n"],
-        past: Cache | None = None,
+        self, tokens: Int[Tensor, "b m"], mask: Bool[Tensor, "b m n"], past: Cache | None = None
     ) -> tuple[Float[Tensor, "b m v"], Cache]:
         """Scores of the token after each, and keys and values to go on from."""
-        x = self.tokens(tokens) + self.places(places)
+        x = self.tokens(tokens)
+        first = mask.shape[2] - tokens.shape[1]
+        places = torch.arange(first, mask.shape[2], dtype=torch.float32, device=x.device)[:, None]
+        angles = rotary_angles(places, [self.params.width // self.params.heads], BASE)
         kept: Cache = []
         for number, block in enumerate(self.blocks):
-            x, own = block(x, mask, past[number] if past else None)
+            x, own = block(x, angles, mask, past[number] if past else None)
             kept.append(own)
         return self.norm(x) @ self.tokens.weight.T, kept
 
@@ -122,27 +126,25 @@ class CharLM(nn.Module):
         """Greedy continuations of prompts by at most `most` tokens, without the `stop` that ends them.
 
         All prompts go forward together: they stand to the left of a common end, so that each step adds one column of
-        keys. A text ends with the window.
+        keys.
         """
-        longest, last = max(map(len, prompts)), self.params.window - 1
+        longest = max(map(len, prompts))
         tokens = torch.tensor([[PAD] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
-        missing = torch.tensor([longest - len(prompt) for prompt in prompts])[:, None]
-        columns = torch.arange(longest + most)[None]
-        real = columns >= missing
-        mask = real[:, None, :longest] & (columns[0, :longest, None] >= columns[:, :longest])
-        places = (columns[:, :longest] - missing).clamp(0, last)
+        columns = torch.arange(longest + most)
+        real = columns >= torch.tensor([longest - len(prompt) for prompt in prompts])[:, None]
+        mask = real[:, None, :longest] & (columns[:longest, None] >= columns[:longest])
         written: list[list[int]] = [[] for _ in prompts]
         going = torch.ones(len(prompts), dtype=torch.bool)
         past: Cache | None = None
         for column in range(longest, longest + most):
-            scores, past = self(tokens, places, mask, past)
+            scores, past = self(tokens, mask, past)
             tokens = scores[:, -1:].argmax(-1)
-            going &= (tokens[:, 0] != stop) & (column - missing[:, 0] <= last)
+            going &= tokens[:, 0] != stop
             if not going.any():
                 break
             for row in going.nonzero()[:, 0].tolist():
                 written[row].append(int(tokens[row, 0]))
-            places, mask = (column - missing).clamp(0, last), real[:, None, : column + 1]
+            mask = real[:, None, : column + 1]
         return written
 
 
@@ -157,8 +159,7 @@ class Packed(TypedDict):
 def pack(texts: Iterable[Sequence[tuple[Sequence[int], bool]]], window: int) -> Packed:
     """Fill rows of `window` tokens with whole texts; each text is a sequence of (tokens, to be written?).
 
-    A text so starts anywhere in a row: later places of the window are trained like the first. What is given has no
-    weight; each token of n to be written has n ** -0.5, or long answers would hide short ones.
+    What is given has no weight; each token of n to be written has n ** -0.5, or long answers would hide short ones.
     """
     rows: list[list[tuple[int, int, float]]] = []
     for number, text in enumerate(texts):
@@ -197,8 +198,7 @@ class Writing(lightning.LightningModule):
         window = tokens.shape[1]
         causal = torch.ones(window, window, dtype=torch.bool, device=tokens.device).tril()
         mask = causal & (owner[:, :, None] == owner[:, None, :])
-        places = torch.arange(window, device=tokens.device).expand_as(tokens)
-        scores, _kept = self.network(tokens, places, mask)
+        scores, _kept = self.network(tokens, mask)
         weight, wanted = batch["weight"][:, 1:], batch["weight"][:, 1:] > 0
         losses = F.cross_entropy(scores[:, :-1][wanted].float(), tokens[:, 1:][wanted], reduction="none")
         loss: Tensor = (losses * weight[wanted]).sum() / weight.sum()

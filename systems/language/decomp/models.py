@@ -56,7 +56,7 @@ class CharModel:
         self.stop = vocabulary.places[STOP]
 
     def complete(self, handler: str, texts: Sequence[str]) -> list[str]:
-        """Greedy continuations; where a prompt fills the window, or has a character of no text, there is none."""
+        """Greedy continuations; a prompt with a character that no text of the training has is left as it is."""
         found = dict.fromkeys(texts, "")
         prompts = {text: tokens for text in found if (tokens := self._tokens(f"[{handler}] {text}"))}
         order = sorted(prompts, key=lambda text: len(prompts[text]))
@@ -68,10 +68,9 @@ class CharModel:
 
     def _tokens(self, text: str) -> list[int]:
         try:
-            tokens = self.vocabulary.encode(text)
+            return self.vocabulary.encode(text)
         except UserError:
             return []
-        return tokens if len(tokens) < self.network.params.window else []
 
 
 class Saved(Strict):
