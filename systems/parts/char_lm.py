@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from typing import TypedDict
 
 import lightning
 import torch
@@ -148,12 +147,8 @@ class CharLM(nn.Module):
         return written
 
 
-class Packed(TypedDict):
-    """Texts put end to end in rows of one length: tokens, the number of the text each is of, its weight in the loss."""
-
-    tokens: Int[Tensor, "r w"]
-    owner: Int[Tensor, "r w"]
-    weight: Float[Tensor, "r w"]
+Packed = dict[str, Tensor]
+"""Texts in rows of one length [rows, window]: `tokens`, `owner` (number of the text), `weight` (in the loss)."""
 
 
 def pack(texts: Iterable[Sequence[tuple[Sequence[int], bool]]], window: int) -> Packed:

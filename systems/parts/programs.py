@@ -121,7 +121,7 @@ def calls_of(step: Step, answers: Sequence[Json]) -> Calls:
 
 def _iterated(step: Step, named: Sequence[int]) -> int:
     """The reference whose items a step goes through."""
-    if step.operator == "filter" and step.target in named:
+    if step.operator == "filter" and step.target is not None and step.target in named:
         return step.target
     if len(named) != 1 or step.target is not None:
         wanted = "one of the question's, as filter(#2)," if step.operator == "filter" else "exactly one"

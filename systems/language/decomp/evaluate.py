@@ -72,7 +72,8 @@ def trace(row: Row) -> Node | None:
 
 def right(row: Row) -> bool:
     """Exact match; the answers of look-ups are compared as sets."""
-    answer, given = (to_value(row[name]) if row[name] else None for name in ("answer", "given"))
+    answer = to_value(row["answer"])
+    given = to_value(row["given"]) if row["given"] else None
     if row["suite"] == "look_up" and isinstance(given, list):
         return sorted(map(to_text, answer)) == sorted(set(map(to_text, given)))
     return bool(answer == given)

@@ -27,7 +27,8 @@ class LocalModel:
             raise UserError(f"parameter weights: {folder} holds no GGUF file; fetch the source with its model")
         named = {"gguf_file": files[0].name, "local_files_only": True}
         self.tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", **named)
-        self.network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **named).eval()
+        self.network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **named)
+        self.network.requires_grad_(False)
         self.tokenizer.pad_token = self.tokenizer.pad_token or self.tokenizer.eos_token
         self.prompt_set = prompt_set
         self.stops = [*{self.tokenizer.eos_token_id, *self.tokenizer.encode("\n", add_special_tokens=False)}]

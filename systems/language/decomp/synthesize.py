@@ -159,8 +159,8 @@ def quote(params: Params, rng: np.random.Generator) -> tasks.Parts:
 
 
 def program(params: Params, rng: np.random.Generator) -> tasks.Parts:
-    """A program of a task of few words, or of one letter of a word."""
-    if rng.integers(2):
+    """A program of a task of few words, or, one in four, of one letter of a word."""
+    if rng.integers(4):
         return letter_cat_program(task(params, rng, params.trained_words))
     (word,) = some_words(rng, 1, (params.letters[0], params.long_letters[1]), tested=False)
     k = any_of(rng, len(word))

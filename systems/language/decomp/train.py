@@ -20,6 +20,8 @@ from systems.parts.errors import UserError
 from systems.parts.run import Run, Strict, Training
 from systems.parts.step_batches import StepBatches
 
+Row = dict[str, str | int]
+
 
 class Trained(Strict):
     """What one model learns."""
@@ -56,14 +58,14 @@ def train(run: Run[Params]) -> None:
     texts = pq.read_table(run.inputs["data"] / "train.parquet")
     seeds = {name: trained.seeds or params.seeds for name, trained in params.models.items()}
     models.save(run.output, models.Saved(network=params.network, pieces=vocabulary.pieces, models=seeds))
-    budget = {"model": [], "steps": [], "characters seen": [], "written characters of them": []}
+    budget: list[Row] = []
     for name, trained in params.models.items():
         rows = rows_of(run, texts, trained, vocabulary)
         steps = trained.steps or params.training.steps
         for seed in seeds[name]:
             models.save_network(run.output, f"{name}-{seed}", fitted(run, f"{name}-{seed}", seed, rows, steps))
-        record(budget, name, steps, rows, params.training.batch)
-    run.table("budget", pa.table(budget))
+        budget.append(spent(name, steps, rows, params.training.batch))
+    run.table("budget", pa.Table.from_pylist(budget))
 
 
 def rows_of(run: Run[Params], texts: pa.Table, trained: Trained, vocabulary: Vocabulary) -> Packed:
@@ -82,13 +84,16 @@ def fitted(run: Run[Params], label: str, seed: int, rows: Packed, steps: int) ->
         network = CharLM(params.network, len(Vocabulary(tasks.PIECES)))
     module = Writing(network, params.lr, params.warmup, steps)
     training = params.training.model_copy(update={"steps": steps})
-    run.fit(module, StepBatches(dict(rows), training.batch, steps, seed), training, label)
+    run.fit(module, StepBatches(rows, training.batch, steps, seed), training, label)
     return network
 
 
-def record(budget: dict[str, list[float | str]], name: str, steps: int, rows: Packed, batch: int) -> None:
-    """A row of the table that shows equal budgets: places that hold a token, over all steps, as the rows are filled."""
+def spent(name: str, steps: int, rows: Packed, batch: int) -> Row:
+    """A row of the table that shows equal budgets: characters are counted as tokens, padding left out."""
     seen = steps * batch * rows["tokens"].shape[1]
-    full = float((rows["owner"] >= 0).float().mean()), float((rows["weight"] > 0).float().mean())
-    for column, value in zip(budget, (name, steps, round(seen * full[0]), round(seen * full[1])), strict=True):
-        budget[column].append(value)
+    shares = {"tokens seen": rows["owner"] >= 0, "tokens to write": rows["weight"] > 0}
+    return {
+        "model": name,
+        "steps": steps,
+        **{what: round(seen * float(s.float().mean())) for what, s in shares.items()},
+    }
