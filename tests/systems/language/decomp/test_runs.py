@@ -156,6 +156,17 @@ def test_holds_51_7_a_backend_without_its_setting_is_named(
         decomposed(data, tmp_path, **changes)
 
 
+def test_a_local_model_that_was_not_fetched_is_left_out_in_words(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = runs.Params(data="decomp", weights="smollm2", backends=("symbolic", "local"))
+    run = StageRun("decompose", "decomp", params, {"data": data, "weights": tmp_path}, tmp_path / "l", tmp_path / "r")
+    run.begin()
+    runs.decompose(run)
+    assert "backend 'local' is left out" in capsys.readouterr().err
+    assert {path.name for path in run.output.iterdir()} == {"symbolic-0.parquet", "coarse-0.parquet", "fine-0.parquet"}
+
+
 def test_a_prompt_that_cannot_be_read_has_no_continuation() -> None:
     vocabulary = Vocabulary(tasks.PIECES)
     model = models.CharModel(CharLM(CharLMParams(width=16, depth=1, heads=2), len(vocabulary)), vocabulary)
