@@ -58,8 +58,8 @@ Accuracy = Mapping[str, Mapping[int, Sequence[float]]]
 """Shares of right answers by method and size, one a seed."""
 
 
-def over_length(accuracy: Accuracy, what: str, trained: int) -> Figure:
-    """Exact match over size: the mean over seeds, in a band from the worst to the best."""
+def over_length(accuracy: Accuracy, what: str, trained: int | None) -> Figure:
+    """Exact match over size: the mean over seeds, in a band from the worst to the best; a line where training ended."""
     figure = Figure(figsize=(7, 4.2))
     axes = figure.add_subplot()
     for place, (method, by_size) in enumerate(accuracy.items()):
@@ -69,8 +69,9 @@ def over_length(accuracy: Accuracy, what: str, trained: int) -> Figure:
         axes.plot(sizes, mean, "o-", color=colour, label=method, ms=4)
         low, high = ([100 * of(by_size[size]) for size in sizes] for of in (min, max))
         axes.fill_between(sizes, low, high, color=colour, alpha=0.15, lw=0)
-    axes.axvline(trained + 0.5, color="#999999", lw=0.8, ls="--")
-    axes.annotate("trained up to here", (trained + 0.5, 103), ha="center", fontsize=7, color="#777777")
+    if trained is not None:
+        axes.axvline(trained + 0.5, color="#999999", lw=0.8, ls="--")
+        axes.set_title(f"tasks of at most {trained} were trained on", fontsize=8, color="#777777", loc="left")
     axes.set(xlabel=what, ylabel="exact match, %", ylim=(-4, 109))
     axes.set_xticks(sorted({size for by_size in accuracy.values() for size in by_size}))
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
