@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -50,3 +51,38 @@ def reproduce(
         if engine.ready:
             return watched(engine)
         return Completed(message=summary(engine.in_order()))
+
+
+@flow(name="sweep", persist_result=False)
+def sweep(
+    name: str = "",
+    grid: list[str] | None = None,
+    ranges: list[str] | None = None,
+    choices: list[str] | None = None,
+    trials: int = 0,
+    metric: str = "",
+    maximise: bool = False,
+    targets: list[str] | None = None,
+    jobs: int | None = None,
+) -> State[Any]:
+    """Try values of params.yaml in the worker's project, each trial a DVC experiment in a work tree of its own.
+
+    Args:
+        name: The sweep's name; that of one which was begun, and nothing else, goes on with it.
+        grid: Keys with all their values, as model.width=48,96; every combination is tried.
+        ranges: For a study: keys with the range to draw from, as model.rate=1e-4..1e-1:log.
+        choices: For a study: keys with the values to choose from, as model.kind=a,b.
+        trials: For a study: how many trials.
+        metric: Which figure says what a trial is worth, as reports/eval.json:loss. A grid may do without.
+        maximise: The highest metric is best, not the lowest.
+        targets: Stages or dvc.yaml files to reproduce in each trial; none means what the root's dvc.yaml leads to.
+        jobs: Trials that run at a time; none means as many as the worker's machine has cores.
+    """
+    from flows import sweep_flow  # only here: Optuna takes its time
+    from flows import trials as tables
+    from flows.sweep import ready
+
+    words = {"grid": grid or [], "range": ranges or [], "choice": choices or [], "targets": targets or []}
+    given = Namespace(name=name, trials=trials, metric=metric, maximise=maximise, jobs=jobs, **words)
+    with ready(given) as search:
+        return sweep_flow.watched(search) if search.left else Completed(message=tables.summary(search.study))

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -115,7 +115,8 @@ def as_flow(engine: Engine, given: argparse.Namespace, root: Path) -> None:
         own = server.launch(server.settle(root))
         # Only now: prefect reads its settings, the server's address among them, when it is imported.
         from flows import pipeline
-    if wrong := pipeline.prepared(engine, {key: value for key, value in vars(given).items() if value}):
+    parameters = {key: value for key, value in vars(given).items() if value}
+    if wrong := pipeline.prepared("reproduce", engine, pipeline.watched, parameters):
         print(wrong, file=sys.stderr)
     if own:
         print("To look at it in Prefect's dashboard: python -m flows.dashboard")
@@ -138,7 +139,7 @@ def interrupted(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def command() -> int:
+def command(main: Callable[[Sequence[str]], int]) -> int:
     """The whole command: what a person can cause ends in one line and 2."""
     started = time.monotonic()
     try:
@@ -153,4 +154,4 @@ def command() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(command())
+    sys.exit(command(main))

@@ -99,6 +99,7 @@ class StageRun(Generic[P]):
     final: Path
     reports: Path
     workers: int = 1
+    quiet: bool = False
     work: Path = Path(".work/runs")
     tracker: Tracker = field(default_factory=NoTracker)
     fitter: Fit = NO_FIT
@@ -178,7 +179,7 @@ class StageRun(Generic[P]):
 
     def track(self, items: Iterable[Any], label: str, total: int | None = None) -> Iterable[Any]:
         """Pass `items` on while a progress bar shows how far they are."""
-        return tqdm(items, desc=label, total=total, mininterval=1.0, dynamic_ncols=True)
+        return tqdm(items, desc=label, total=total, mininterval=1.0, dynamic_ncols=True, disable=self.quiet)
 
     def begin(self) -> None:
         """Make empty partial outputs, removing what a killed run left."""

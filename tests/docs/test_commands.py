@@ -30,6 +30,8 @@ ELSEWHERE = {
     "make types": "CI runs it before the tests",
     "make dashboard": "a server that runs until it is stopped",
     "python -m flows.reproduce --scale small": "the small scale; CI runs the same stages by `make smoke`",
+    "python -m flows.sweep --name rates --range image_layers.train.diffdecompose.optimisation.lr=1e-4..1e-2:log "
+    "--trials 20 --metric reports/evaluate/diffdecompose/metrics.json:score": "hours; tests/flows/test_sweep.py",
     "python -m flows.dashboard": "a server that runs until it is stopped",
     "source .venv/bin/activate": "the environment these tests run in",
     ".venv/bin/pre-commit install": "writes to the repository's hooks; the configuration is checked below",
