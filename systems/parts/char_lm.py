@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import lightning
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -78,7 +79,7 @@ class Block(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "b m c"],
-        angles: Float[Tensor, "m half"],
+        angles: Float[Tensor, "#b 1 m half"],
         mask: Bool[Tensor, "b m n"],
         past: tuple[Tensor, Tensor] | None,
     ) -> tuple[Float[Tensor, "b m c"], tuple[Tensor, Tensor]]:
@@ -107,13 +108,18 @@ class CharLM(nn.Module):
         nn.init.normal_(self.tokens.weight, std=0.05)
 
     def forward(
-        self, tokens: Int[Tensor, "b m"], mask: Bool[Tensor, "b m n"], past: Cache | None = None
+        self,
+        tokens: Int[Tensor, "b m"],
+        mask: Bool[Tensor, "b m n"],
+        past: Cache | None = None,
+        places: Int[Tensor, "#b m"] | None = None,
     ) -> tuple[Float[Tensor, "b m v"], Cache]:
-        """Scores of the token after each, and keys and values to go on from."""
+        """Scores of the token after each, and keys and values to go on from; without `places` the mask's last ones."""
         x = self.tokens(tokens)
-        first = mask.shape[2] - tokens.shape[1]
-        places = torch.arange(first, mask.shape[2], dtype=torch.float32, device=x.device)[:, None]
-        angles = rotary_angles(places, [self.params.width // self.params.heads], BASE)
+        if places is None:
+            places = torch.arange(mask.shape[2] - tokens.shape[1], mask.shape[2], device=x.device)[None]
+        turned = rotary_angles(places.reshape(-1, 1).float(), [self.params.width // self.params.heads], BASE)
+        angles = turned.view(len(places), 1, tokens.shape[1], -1)
         kept: Cache = []
         for number, block in enumerate(self.blocks):
             x, own = block(x, angles, mask, past[number] if past else None)
@@ -147,26 +153,54 @@ class CharLM(nn.Module):
         return written
 
 
+def no_gaps(parts: int) -> Sequence[int]:
+    """Parts of a text that follow each other at once."""
+    return [0] * parts
+
+
+class Gaps:
+    """Random gaps in front of what is given after the first part, as if it were longer: far look-ups are trained too.
+
+    Their scale differs between texts: some have hardly any.
+    """
+
+    def __init__(self, rng: np.random.Generator, most: int) -> None:
+        self.rng, self.most = rng, most
+
+    def __call__(self, parts: int) -> Sequence[int]:
+        """One gap a part, none in front of the first."""
+        largest = int(self.rng.integers(self.most + 1))
+        return [0, *self.rng.integers(largest + 1, size=parts - 1).tolist()]
+
+
 Packed = dict[str, Tensor]
-"""Texts in rows of one length [rows, window]: `tokens`, `owner` (number of the text), `weight` (in the loss)."""
+"""Texts in rows of one length [rows, window]: `tokens`, `owner` (number of the text), `weight` in the loss, `place`."""
 
 
-def pack(texts: Iterable[Sequence[tuple[Sequence[int], bool]]], window: int) -> Packed:
+def pack(
+    texts: Iterable[Sequence[tuple[Sequence[int], bool]]], window: int, gaps: Callable[[int], Sequence[int]] = no_gaps
+) -> Packed:
     """Fill rows of `window` tokens with whole texts; each text is a sequence of (tokens, to be written?).
 
     What is given has no weight; each token of n to be written has n ** -0.5, or long answers would hide short ones.
+    Places are counted from the start of a text; `gaps` of so many parts are left empty in front of those given.
     """
-    rows: list[list[tuple[int, int, float]]] = []
+    rows: list[list[tuple[int, int, float, int]]] = []
     for number, text in enumerate(texts):
-        whole = [(token, number, len(part) ** -0.5 if write else 0.0) for part, write in text for token in part]
+        whole = []
+        shift = 0
+        for (part, write), gap in zip(text, gaps(len(text)), strict=True):
+            shift += 0 if write else gap
+            weight = len(part) ** -0.5 if write else 0.0
+            whole += [(token, number, weight, shift + place) for place, token in enumerate(part, len(whole))]
         if len(whole) > window:
             raise UserError(f"parameter window = {window}: a text of {len(whole)} tokens does not fit")
         if not rows or len(rows[-1]) + len(whole) > window:
             rows.append([])
         rows[-1].extend(whole)
-    filled = [row + [(PAD, -1, 0.0)] * (window - len(row)) for row in rows]
-    tokens, owner, weight = ([[entry[place] for entry in row] for row in filled] for place in range(3))
-    return {"tokens": torch.tensor(tokens), "owner": torch.tensor(owner), "weight": torch.tensor(weight)}
+    filled = [row + [(PAD, -1, 0.0, 0)] * (window - len(row)) for row in rows]
+    names = ("tokens", "owner", "weight", "place")
+    return {name: torch.tensor([[entry[n] for entry in row] for row in filled]) for n, name in enumerate(names)}
 
 
 def cosine_with_warmup(optimizer: torch.optim.Optimizer, warmup: int, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
@@ -193,7 +227,7 @@ class Writing(lightning.LightningModule):
         window = tokens.shape[1]
         causal = torch.ones(window, window, dtype=torch.bool, device=tokens.device).tril()
         mask = causal & (owner[:, :, None] == owner[:, None, :])
-        scores, _kept = self.network(tokens, mask)
+        scores, _kept = self.network(tokens, mask, places=batch["place"])
         weight, wanted = batch["weight"][:, 1:], batch["weight"][:, 1:] > 0
         losses = F.cross_entropy(scores[:, :-1][wanted].float(), tokens[:, 1:][wanted], reduction="none")
         loss: Tensor = (losses * weight[wanted]).sum() / weight.sum()

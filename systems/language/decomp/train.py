@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from systems.language.decomp import models, tasks
 from systems.language.decomp.synthesize import SOURCES
-from systems.parts.char_lm import CharLM, CharLMParams, Packed, Vocabulary, Writing, pack
+from systems.parts.char_lm import CharLM, CharLMParams, Gaps, Packed, Vocabulary, Writing, pack
 from systems.parts.errors import UserError
 from systems.parts.run import Run, Strict, Training
 from systems.parts.step_batches import StepBatches
@@ -40,6 +40,7 @@ class Params(Strict):
     training: Training = Field(description="steps, and packed rows of a step")
     lr: float = Field(default=3e-3, gt=0, description="AdamW step size at its peak")
     warmup: int = Field(default=100, ge=0, description="steps of linear warm-up")
+    gap: int = Field(default=32, ge=0, description="places left free at most in front of a part of a text")
     models: Mapping[str, Trained] = Field(min_length=1, description="models by name")
 
     @model_validator(mode="after")
@@ -73,7 +74,8 @@ def rows_of(run: Run[Params], texts: pa.Table, trained: Trained, vocabulary: Voc
     parts = texts.filter(pc.is_in(texts["source"], pa.array(trained.sources)))["parts"].to_pylist()
     order = run.generator("order", *trained.sources).permutation(len(parts))
     encoded = ([(vocabulary.encode(part), place % 2 == 1) for place, part in enumerate(parts[n])] for n in order)
-    return pack(run.track(encoded, "pack", len(parts)), run.params.network.window)
+    gaps = Gaps(run.generator("gaps", *trained.sources), run.params.gap)
+    return pack(run.track(encoded, "pack", len(parts)), run.params.network.window, gaps)
 
 
 def fitted(run: Run[Params], label: str, seed: int, rows: Packed, steps: int) -> CharLM:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from systems.parts.char_lm import PAD, STOP, CharLM, CharLMParams, Vocabulary, Writing, pack
+from systems.parts.char_lm import PAD, STOP, CharLM, CharLMParams, Gaps, Vocabulary, Writing, pack
 from systems.parts.errors import UserError
 
 VOCABULARY = Vocabulary(("word one ", "word ", '["'))
@@ -75,6 +76,32 @@ def test_packing_keeps_every_text_whole(drawn: list[list[tuple[int, bool]]]) -> 
         assert tokens == [token for part, _ in texts[number] for token in part]
         wanted = [len(part) ** -0.5 if write else 0.0 for part, write in texts[number] for _ in part]
         assert torch.allclose(weight, torch.tensor(wanted))
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.booleans()), min_size=1, max_size=6), st.integers(0, 9), st.integers(0, 99)
+)
+def test_gaps_stand_in_front_of_given_parts_alone(drawn: list[tuple[int, bool]], most: int, seed: int) -> None:
+    rows = pack([[([1] * length, write) for length, write in drawn]], 32, Gaps(np.random.default_rng(seed), most))
+    places = rows["place"][rows["owner"] == 0].tolist()
+    starts, gapped = np.cumsum([0, *(length for length, _ in drawn)]), {0}
+    for start, (_, write) in zip(starts.tolist(), drawn, strict=False):
+        gapped |= set() if write else {start}
+    assert places[0] == 0
+    for number in range(1, len(places)):
+        step = places[number] - places[number - 1]
+        assert 1 <= step <= 1 + most if number in gapped else step == 1
+
+
+def test_gaps_reach_their_most_and_scores_follow_them() -> None:
+    rows = pack([[([1], False), ([2], False)]] * 400, 2, Gaps(np.random.default_rng(0), 5))
+    assert set(rows["place"][:, 1].tolist()) == {1, 2, 3, 4, 5, 6}
+    net, mask = network(), torch.ones(2, 2, 2, dtype=torch.bool).tril()
+    tokens, places = torch.tensor([[3, 4], [3, 4]]), torch.tensor([[0, 1], [7, 8]])
+    near, moved = net(tokens, mask, places=places)[0]
+    far = net(tokens[:1], mask[:1], places=torch.tensor([[0, 6]]))[0][0]
+    assert torch.allclose(near, moved, atol=1e-5)
+    assert not torch.allclose(near, far, atol=1e-3)
 
 
 def test_a_text_longer_than_a_row_is_refused() -> None:
