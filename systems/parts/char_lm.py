@@ -187,7 +187,7 @@ def pack(
     """
     rows: list[list[tuple[int, int, float, int]]] = []
     for number, text in enumerate(texts):
-        whole = []
+        whole: list[tuple[int, int, float, int]] = []
         shift = 0
         for (part, write), gap in zip(text, gaps(len(text)), strict=True):
             shift += 0 if write else gap
