@@ -159,18 +159,18 @@ def no_gaps(parts: int) -> Sequence[int]:
 
 
 class Gaps:
-    """Random gaps in front of what is given after the first part, as if it were longer: far look-ups are trained too.
+    """Random gaps between the parts of a text from its first answer on, as if its history were longer.
 
-    Their scale differs between texts: some have hardly any.
+    So far look-ups are trained too. Their scale differs between texts: some have hardly any.
     """
 
     def __init__(self, rng: np.random.Generator, most: int) -> None:
         self.rng, self.most = rng, most
 
     def __call__(self, parts: int) -> Sequence[int]:
-        """One gap a part, none in front of the first."""
+        """One gap a part, none in front of the first two: a question and what is written next stay together."""
         largest = int(self.rng.integers(self.most + 1))
-        return [0, *self.rng.integers(largest + 1, size=parts - 1).tolist()]
+        return [0] * min(parts, 2) + self.rng.integers(largest + 1, size=max(0, parts - 2)).tolist()
 
 
 Packed = dict[str, Tensor]
@@ -183,14 +183,14 @@ def pack(
     """Fill rows of `window` tokens with whole texts; each text is a sequence of (tokens, to be written?).
 
     What is given has no weight; each token of n to be written has n ** -0.5, or long answers would hide short ones.
-    Places are counted from the start of a text; `gaps` of so many parts are left empty in front of those given.
+    Places are counted from the start of a text; `gaps` of so many parts are left empty in front of each.
     """
     rows: list[list[tuple[int, int, float, int]]] = []
     for number, text in enumerate(texts):
         whole: list[tuple[int, int, float, int]] = []
         shift = 0
         for (part, write), gap in zip(text, gaps(len(text)), strict=True):
-            shift += 0 if write else gap
+            shift += gap
             weight = len(part) ** -0.5 if write else 0.0
             whole += [(token, number, weight, shift + place) for place, token in enumerate(part, len(whole))]
         if len(whole) > window:

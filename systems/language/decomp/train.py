@@ -40,7 +40,7 @@ class Params(Strict):
     training: Training = Field(description="steps, and packed rows of a step")
     lr: float = Field(default=3e-3, gt=0, description="AdamW step size at its peak")
     warmup: int = Field(default=100, ge=0, description="steps of linear warm-up")
-    gap: int = Field(default=32, ge=0, description="places left free at most in front of a part of a text")
+    gap: int = Field(default=32, ge=0, description="places left free at most between parts after the first answer")
     models: Mapping[str, Trained] = Field(min_length=1, description="models by name")
 
     @model_validator(mode="after")
