@@ -170,7 +170,8 @@ class Gaps:
     def __call__(self, parts: int) -> Sequence[int]:
         """One gap a part, none in front of the first two: a question and what is written next stay together."""
         largest = int(self.rng.integers(self.most + 1))
-        return [0] * min(parts, 2) + self.rng.integers(largest + 1, size=max(0, parts - 2)).tolist()
+        later = self.rng.integers(largest + 1, size=max(0, parts - 2))
+        return [0] * min(parts, 2) + [int(gap) for gap in later]
 
 
 Packed = dict[str, Tensor]
