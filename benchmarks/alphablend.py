@@ -5,7 +5,7 @@
 
 The Pillow script does what such data sets are usually made with: decode two asset files, resize, `alpha_composite`,
 save foreground, background and composite as PNG with Pillow's defaults. Ours makes all six sub-tasks, digests them and
-writes Parquet, by the pipeline's own `write_shard`. Times are CPU seconds of one process with one thread, medians over
+writes Parquet, by the pipeline's own `make_shard`. Times are CPU seconds of one process with one thread, medians over
 the rounds; the assets that ours decodes once a process are charged to it as if spread over one shard of 500 samples.
 The result goes to reports/benchmarks/alphablend.json. A minute.
 """
@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a script finds i
 
 from systems.image_layers.alphablend.assets import load
 from systems.image_layers.alphablend.layers import SUBTASKS
-from systems.image_layers.alphablend.synthesize import ASSET_SIDE, Params, Shard, _assets, sample, write_shard
+from systems.image_layers.alphablend.synthesize import ASSET_SIDE, Params, Shard, _assets, make_shard, sample
 from systems.parts.pictures import Codec
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -109,7 +109,7 @@ def with_ours(codec: Codec, folder: Path, loading: float, size: Size, seed: int)
             sample(params, assets, shard, place)
     blended = time.process_time()
     for shard in plan:
-        write_shard(params, SOURCES, folder, shard)
+        (folder / f"{shard.number}.parquet").write_bytes(make_shard(params, {"sources": SOURCES}, shard)[0])
     blending, whole = blended - begin, time.process_time() - blended
     return {"decoding": loading / SHARD, "blending": blending / count, "encoding": (whole - blending) / count}
 

@@ -21,7 +21,7 @@ from flows.graph import Step
 from flows.guard import Guard
 from flows.project import Command, Project
 from flows.resources import Limits, Pool, Request, refuse, request
-from flows.stage import Job, Outcome, end
+from flows.stage import Job, Outcome, Watch, end
 from flows.summary import Result
 
 BAD = {Outcome.FAILED, Outcome.NOT_REACHED}
@@ -34,6 +34,16 @@ class OnError(StrEnum):
     FAIL = "fail"
     KEEP_GOING = "keep-going"
     IGNORE = "ignore"
+
+
+class Hands(Protocol):
+    """Has stages run somewhere else."""
+
+    def takes(self, address: str) -> bool:
+        """Whether a stage can run there; what it asks for is counted there then."""
+
+    def job(self, address: str, command: Command, watch: Watch, force: bool) -> Job:
+        """Hand over a stage that is ready to run; `force` passes by the run cache."""
 
 
 class Watcher(Protocol):
@@ -84,13 +94,19 @@ class Engine:
         on_error: OnError = OnError.KEEP_GOING,
         watchers: Sequence[Watcher] = (),
         variables: Mapping[str, str] | None = None,
+        hands: Hands | None = None,
     ) -> None:
-        """`variables` are put into the environment of every stage. A stage that can never fit is refused here."""
+        """`variables` are put into the environment of every stage. A stage that can never fit is refused here.
+
+        What `hands` takes is run by them, the rest here.
+        """
         self.project, self.pool, self.jobs, self.on_error = project, Pool(limits), limits.jobs, on_error
+        self.away = {address: hands for address in project.stages if hands and hands.takes(address)}
         self.watchers, self.variables = watchers, dict(variables or {})
         self.steps = {step.address: step for step in project.steps}
         self.place = {address: place for place, address in enumerate(self.steps)}
         self.requests = {address: request(address, stage.meta) for address, stage in project.stages.items()}
+        self.requests |= dict.fromkeys(self.away, Request())
         refuse(self.requests, limits)
         self.results: dict[str, Result] = {}
         self.running: dict[str, _Running] = {}
@@ -189,20 +205,24 @@ class Engine:
         started = time.monotonic()
         try:
             command = self.project.begin(step, self.forced[step.address])
+            if command is not None:
+                self.running[step.address] = self._launched(step, command)
+                return
         except Exception as error:  # noqa: BLE001 - see _verdict
             self._finish(Result(step, Outcome.FAILED, time.monotonic() - started, _said(error)))
             return
-        if command is None:
-            restored = self.project.stages[step.address].cmd and not self.project.stages[step.address].frozen
-            outcome = Outcome.RESTORED if restored else Outcome.RAN
-            self._finish(Result(step, outcome, time.monotonic() - started))
-            return
+        restored = self.project.stages[step.address].cmd and not self.project.stages[step.address].frozen
+        outcome = Outcome.RESTORED if restored else Outcome.RAN
+        self._finish(Result(step, outcome, time.monotonic() - started))
+
+    def _launched(self, step: Step, command: Command) -> _Running:
         wanted = self.requests[step.address]
-        own = self.pool.take(wanted)
         command.variables.update(self.variables)
+        job = self._job(step, command, wanted) if step.address in self.away else None
+        own = self.pool.take(wanted)
         if wanted.gpus:
             command.variables["CUDA_VISIBLE_DEVICES"] = ",".join(own)
-        self.running[step.address] = _Running(step, command, wanted, self._job(step, command, wanted), own)
+        return _Running(step, command, wanted, job or self._job(step, command, wanted), own)
 
     def _job(self, step: Step, command: Command, wanted: Request) -> Job:
         self.guard = self.guard or Guard()
@@ -211,7 +231,10 @@ class Engine:
             for watcher in self.watchers:
                 watcher.line(step, text)
 
-        return Job(command, log, self.guard, lambda: self.ended.put(step.address), wanted.timeout)
+        watch = Watch(log, self.guard, lambda: self.ended.put(step.address))
+        if hands := self.away.get(step.address):
+            return hands.job(step.address, command, watch, self.forced[step.address])
+        return Job(command, watch, wanted.timeout)
 
     def _next(self) -> str:
         try:
@@ -234,15 +257,16 @@ class Engine:
             return
         del self.running[address]
         self.pool.give(ran.request, ran.gpus)
-        why = ran.job.failure or self._saved(ran.step)
+        why = ran.job.failure or self._saved(ran)
         seconds = time.monotonic() - ran.started
         if not why:
             self.known[address] = seconds
         self._finish(Result(ran.step, Outcome.FAILED if why else Outcome.RAN, seconds, why))
 
-    def _saved(self, step: Step) -> str:
+    def _saved(self, ran: _Running) -> str:
         try:
-            self.project.finish(step)
+            ran.job.deliver()
+            self.project.finish(ran.step)
         except Exception as error:  # noqa: BLE001 - see _verdict
             return _said(error)
         return ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import httpx
 from prefect import flow, get_run_logger, task
@@ -107,22 +107,34 @@ def publish(text: str, key: str, description: str) -> None:
         get_run_logger().warning(f"Prefect does not take artifact {key}: {type(error).__name__}")
 
 
-def prepared(engine: Engine, parameters: dict[str, Any]) -> str:
-    """Run the flow on a plan that the command line has made; `parameters` are shown in the dashboard.
+class Work(Protocol):
+    """What a flow runs: an engine, or a sweep."""
 
-    Without an answer from the server the engine runs to its end all the same; returns what was wrong then.
+    begun: bool
+
+    def run(self) -> Sequence[object]:
+        """Run to the end."""
+
+
+W = TypeVar("W", bound=Work)
+
+
+def prepared(name: str, work: W, inside: Callable[[W], State[Any]], parameters: dict[str, Any]) -> str:
+    """Run `inside` as a flow on what the command line has made ready; `parameters` are shown in the dashboard.
+
+    Without an answer from the server the work runs to its end all the same; returns what was wrong then.
     """
 
-    @flow(name="reproduce", persist_result=False)
-    def reproduce(command: dict[str, Any]) -> State[Any]:  # noqa: ARG001 - it is there to be seen
-        return watched(engine)
+    @flow(name=name, persist_result=False)
+    def command(given: dict[str, Any]) -> State[Any]:  # noqa: ARG001 - it is there to be seen
+        return inside(work)
 
     try:
-        reproduce(parameters, return_state=True)
+        command(parameters, return_state=True)
     except (PrefectException, httpx.HTTPError, RuntimeError) as error:
-        if engine.begun and type(error) is RuntimeError:  # Prefect raises one only before a flow begins
+        if work.begun and type(error) is RuntimeError:  # Prefect raises one only before a flow begins
             raise
-        if not engine.begun:
-            engine.run()
+        if not work.begun:
+            work.run()
         return f"Prefect's server does not answer ({type(error).__name__}); it has no whole record of this run"
     return ""

@@ -185,7 +185,7 @@ def opened(selection: Selection, options: Options) -> Iterator[Project]:
         with Repo(_wait_for_lock=True) as repo, noted(repo), lock_repo(repo), shortcuts(repo):
             mend_list(repo)
             if options.pull and not options.no_run_cache:
-                _pull_run_cache(repo)
+                pull_run_cache(repo)
             project = Project(repo, selection, options)
             with project.context(quiet=True):
                 yield project
@@ -193,7 +193,8 @@ def opened(selection: Selection, options: Options) -> Iterator[Project]:
         raise UserError(f"dvc: {error}") from error
 
 
-def _pull_run_cache(repo: Repo) -> None:
+def pull_run_cache(repo: Repo) -> None:
+    """Bring the entries of the run cache from the remote."""
     try:
         repo.stage_cache.pull(None)
     except RunCacheNotSupported as error:

@@ -33,7 +33,16 @@ def parent(name: str) -> Iterator[Parent]:
         return
     from stages import mlflow_runs
 
-    opened = Parent(mlflow_runs.open_parent(name))
+    with closing(mlflow_runs.open_parent(name)) as opened:
+        yield opened
+
+
+@contextmanager
+def closing(run_id: str) -> Iterator[Parent]:
+    """Close an open parent run whatever happens."""
+    from stages import mlflow_runs
+
+    opened = Parent(run_id)
     try:
         yield opened
     finally:

@@ -2,6 +2,7 @@
 
 python -m flows.reproduce
 python -m flows.reproduce --scale smoke --jobs 4 train@diffdecompose
+python -m flows.reproduce --workers POOL
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from flows import metrics
+from flows.elsewhere import JOBS, Elsewhere
 from flows.engine import BAD, Engine, OnError
 from flows.graph import Selection
 from flows.progress import Terminal
@@ -63,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
         help="Continue executing, skipping stages having dependencies on the failed stages (the default here).",
     )
     made.add_argument("-j", "--jobs", type=int, help="Stages that run at a time; by default as many as cores.")
+    made.add_argument("--workers", metavar="POOL", help="Hand stages to the workers of this Prefect work pool.")
     made.add_argument("--scale", help="Write the values of scales/NAME.yaml into params.yaml first; 'small' undoes it.")
     return made
 
@@ -93,10 +97,12 @@ def run(project: Project, given: argparse.Namespace, root: Path) -> int:
     """Ask DVC what is to do, and do that, if anything, as a flow; returns the exit code."""
     on_error = OnError.KEEP_GOING if given.keep_going else OnError.FAIL
     on_error = OnError.IGNORE if given.ignore_errors else on_error
-    engine = Engine(project, limits(given.jobs), on_error, [Terminal(quiet=given.quiet)])
+    hands = Elsewhere(project, given.workers) if given.workers else None
+    jobs = given.jobs or (JOBS if hands else None)
+    engine = Engine(project, limits(jobs), on_error, [Terminal(quiet=given.quiet)], hands=hands)
     try:
         if engine.ready:
-            as_flow(engine, given, root)
+            as_flow(engine, given, root, hands.shared() if hands else nullcontext())
     except KeyboardInterrupt:
         print(table(engine.in_order()))
         return 130
@@ -106,7 +112,7 @@ def run(project: Project, given: argparse.Namespace, root: Path) -> int:
     return int(any(result.outcome in BAD for result in engine.in_order()))
 
 
-def as_flow(engine: Engine, given: argparse.Namespace, root: Path) -> None:
+def as_flow(engine: Engine, given: argparse.Namespace, root: Path, shared: AbstractContextManager[None]) -> None:
     """Run an engine as a flow against a server of its own or the one that is named."""
     from flows import server
 
@@ -115,7 +121,10 @@ def as_flow(engine: Engine, given: argparse.Namespace, root: Path) -> None:
         own = server.launch(server.settle(root))
         # Only now: prefect reads its settings, the server's address among them, when it is imported.
         from flows import pipeline
-    if wrong := pipeline.prepared(engine, {key: value for key, value in vars(given).items() if value}):
+    parameters = {key: value for key, value in vars(given).items() if value}
+    with shared:
+        wrong = pipeline.prepared("reproduce", engine, pipeline.watched, parameters)
+    if wrong:
         print(wrong, file=sys.stderr)
     if own:
         print("To look at it in Prefect's dashboard: python -m flows.dashboard")
@@ -138,7 +147,7 @@ def interrupted(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def command() -> int:
+def command(main: Callable[[Sequence[str]], int]) -> int:
     """The whole command: what a person can cause ends in one line and 2."""
     started = time.monotonic()
     try:
@@ -153,4 +162,4 @@ def command() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(command())
+    sys.exit(command(main))

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from enum import StrEnum
-from typing import IO
+from typing import IO, NamedTuple
 
 from flows.guard import Guard
 from flows.project import Command
@@ -41,24 +41,26 @@ class Outcome(StrEnum):
     NOT_REACHED = "not reached"
 
 
+class Watch(NamedTuple):
+    """Who is told of a job: `log` of its lines, the guard of its processes, `done` of its end; from its thread."""
+
+    log: Callable[[str], None]
+    guard: Guard
+    done: Callable[[], None]
+
+
 class Job:
     """One run of a stage's commands, in a thread that hands on their lines."""
 
-    def __init__(
-        self,
-        command: Command,
-        log: Callable[[str], None],
-        guard: Guard,
-        done: Callable[[], None],
-        timeout: float | None,
-    ) -> None:
-        """Start at once; `done` is called from the thread at the end, `timeout` is in seconds."""
-        self.command, self.log, self.guard, self.timeout = command, log, guard, timeout
+    def __init__(self, command: Command, watch: Watch, timeout: float | None) -> None:
+        """Start at once; `timeout` is in seconds."""
+        self.command, self.timeout = command, timeout
+        self.log, self.guard = watch.log, watch.guard
         self.tail: deque[str] = deque(maxlen=TAIL)
         self.process: subprocess.Popen[bytes] | None = None
         self.failure = ""
         self.stopped = threading.Event()
-        self.thread = threading.Thread(target=self._work, args=(done,), daemon=True)
+        self.thread = threading.Thread(target=self._work, args=(watch.done,), daemon=True)
         self.thread.start()
 
     def _work(self, done: Callable[[], None]) -> None:
@@ -115,6 +117,9 @@ class Job:
 
     def _fail(self, why: str) -> None:
         self.failure = self.failure or "\n".join([*self.tail, why])
+
+    def deliver(self) -> None:
+        """Put what the stage made into the workspace, where it is already; called in the engine's thread."""
 
     def stop(self) -> None:
         """Ask the running command to end, as Ctrl-C does, and start no further one."""

@@ -69,7 +69,7 @@ def _free(note: Path) -> None:
     except (OSError, ValueError):  # another flow took it, or it was killed while it wrote its note: before any lock
         note.unlink(missing_ok=True)
         return
-    if _lives(said["pid"], said["created"]):
+    if lives(said["pid"], said["created"]):
         return
     lock, claim = note.with_name("lock"), Path(said["claim"])
     with suppress(FileNotFoundError):
@@ -80,7 +80,8 @@ def _free(note: Path) -> None:
     note.unlink(missing_ok=True)
 
 
-def _lives(pid: int, created: float) -> bool:
+def lives(pid: int, created: float) -> bool:
+    """Whether the process of this number is still the one that was created then."""
     try:
         return psutil.Process(pid).create_time() == created
     except psutil.NoSuchProcess:

@@ -1,6 +1,7 @@
 """Deploys the flows of prefect.yaml to the server that PREFECT_API_URL names and runs what is asked for, until Ctrl-C.
 
 python -m flows.worker
+python -m flows.worker --pool NAME    # single stages for machines elsewhere: python -m flows.reproduce --workers NAME
 
 Deploys through Prefect's client: with the fastapi that prefect 3.8 needs, `prefect deploy` asks the server for the
 workers of a pool in words that the server refuses, and ends after the first deployment.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,18 +31,45 @@ POOL = "delaminate"
 
 def main(arguments: Sequence[str]) -> None:
     """Make the work pool, deploy, become the worker."""
-    if arguments:
-        raise UserError(f"flows.worker takes no words, given: {' '.join(arguments)}")
+    if arguments and (arguments[0] != "--pool" or len(arguments) != 2):
+        raise UserError(f"flows.worker takes nothing or --pool NAME, given: {' '.join(arguments)}")
     if not os.environ.get("PREFECT_API_URL"):
         raise UserError("PREFECT_API_URL: not set; start python -m flows.dashboard and name its address")
     root = home()
     os.chdir(root)
     server.settle(root)
-    for name in deploy(root):
+    pool, limit = (arguments[1], ["--limit", "1"]) if arguments else (POOL, [])
+    for name in deploy_stage(root, pool) if arguments else deploy(root):
         print(f"deployed {name}", flush=True)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH", "")]))
-    line = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL]
+    line = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, *limit]
     os.execv(line[0], line)  # noqa: S606 - no shell is wanted
+
+
+def deploy_stage(root: Path, pool: str) -> list[str]:
+    """Bring the flow that runs a single stage to the server; this clone's path stays with this worker."""
+    from prefect import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectAlreadyExists
+    from prefect.utilities.callables import parameter_schema
+
+    from flows.handed import FLOW
+    from flows.remote import CLONE, stage
+
+    os.environ[CLONE] = str(root)
+    os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "2")
+    with get_client(sync_client=True) as client:
+        with suppress(ObjectAlreadyExists):
+            client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
+        client.create_deployment(
+            flow_id=client.create_flow(stage),
+            name=pool,
+            description="One stage for a machine elsewhere: python -m flows.reproduce --workers.",
+            entrypoint="flows.remote.stage",
+            work_pool_name=pool,
+            parameter_openapi_schema=parameter_schema(stage).model_dump(),
+        )
+    return [f"{FLOW}/{pool}"]
 
 
 def deploy(root: Path) -> list[str]:

@@ -34,7 +34,8 @@ def pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             continue
         blocks = {top: inner} if top in kinds else inner
         for stage, systems in blocks.items():
-            yield from ((stage, name) for name in systems)
+            if isinstance(systems, Mapping):  # not so in a block of settings, as `dask`
+                yield from ((stage, name) for name in systems)
 
 
 def modules(stage: str, name: str) -> set[Path]:

@@ -16,6 +16,10 @@ from systems.parts.errors import UserError
 from systems.parts.run import SCORE
 from systems.parts.whole import remove
 
+Call = Callable[[StageRun[Any]], None]
+Share = Callable[[StageRun[Any], Call], Call]
+"""What several processes of a stage do instead of the call that one would make."""
+
 FULL_OR_CLOSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
@@ -30,17 +34,26 @@ def prepare(stage: str, name: str, plan: layout.Layout, fit: Fit, expect: Expect
         if not path.exists():
             raise UserError(f"input {key} of stage '{stage}' of '{name}': {path} does not exist; run its stage first")
     final = Path(plan.output.format(name=name)) if plan.output else Path(".work") / f"{stage}-{name}"
-    run = StageRun(stage, name, params, inputs, final, plan.report_folder(name), layout.workers())
+    cluster = settings.cluster(values)
+    run = StageRun(stage, name, params, inputs, final, plan.report_folder(name), layout.workers(), cluster=cluster)
     if fit is not NO_FIT:
         run.work = Path(".work") / "runs" / lineage.fingerprint(run)
     run.fitter, run.expecter = fit, expect
     return run, call
 
 
-def perform(plan: layout.Layout, name: str, fit: Fit = NO_FIT, expect: Expect = NO_EXPECT) -> None:
+def alone(_: StageRun[Any], call: Call) -> Call:
+    """How a stage in one process calls its system."""
+    return call
+
+
+def perform(
+    plan: layout.Layout, name: str, fit: Fit = NO_FIT, expect: Expect = NO_EXPECT, share: Share = alone
+) -> None:
     """Run a stage whole; on any error nothing half-written stays but the checkpoints to go on from."""
     run, call = prepare(plan.stage, name, plan, fit, expect)
     closure.require_fresh(plan.stage, name)
+    call = share(run, call)
     outputs = plan.outputs(name)
     try:
         with tracked(run, outputs):
@@ -58,6 +71,7 @@ def perform(plan: layout.Layout, name: str, fit: Fit = NO_FIT, expect: Expect = 
             raise
         raise UserError(f"file {error.filename or run.final}: cannot be written ({error.strerror})") from error
     finally:
+        run.stop()
         run.discard()
 
 

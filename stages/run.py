@@ -10,7 +10,8 @@ import json
 import operator
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 P = TypeVar("P", bound=Strict)
 CAPTION = "Description"
 """Keyword of a PNG file under which it carries its caption."""
+T = TypeVar("T")
+R = TypeVar("R")
 OPS: dict[Op, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -99,6 +102,8 @@ class StageRun(Generic[P]):
     final: Path
     reports: Path
     workers: int = 1
+    quiet: bool = False
+    cluster: str | None = None
     work: Path = Path(".work/runs")
     tracker: Tracker = field(default_factory=NoTracker)
     fitter: Fit = NO_FIT
@@ -106,6 +111,7 @@ class StageRun(Generic[P]):
     metrics: dict[str, float] = field(default_factory=dict)
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=lambda: defaultdict(list))
     holds: list[dict[str, Any]] = field(default_factory=list)
+    mapping: ExitStack = field(default_factory=ExitStack)
 
     @property
     def output(self) -> Path:
@@ -178,7 +184,26 @@ class StageRun(Generic[P]):
 
     def track(self, items: Iterable[Any], label: str, total: int | None = None) -> Iterable[Any]:
         """Pass `items` on while a progress bar shows how far they are."""
-        return tqdm(items, desc=label, total=total, mininterval=1.0, dynamic_ncols=True)
+        return tqdm(items, desc=label, total=total, mininterval=1.0, dynamic_ncols=True, disable=self.quiet)
+
+    def map(
+        self,
+        function: Callable[[Mapping[str, Path], T], R],
+        items: Iterable[T],
+        label: str,
+        total: int | None = None,
+        reads: Sequence[str] = (),
+        alone: bool = False,
+    ) -> Iterator[R]:
+        """Results of `function(inputs, item)` in the order of `items`; see `stages.parallel`."""
+        from stages import parallel
+
+        results = self.mapping.enter_context(closing(parallel.results(self, function, items, reads, alone)))
+        return iter(self.track(results, label, total))
+
+    def stop(self) -> None:
+        """End what `map` still works on, for a stage that fails while it takes results."""
+        self.mapping.close()
 
     def begin(self) -> None:
         """Make empty partial outputs, removing what a killed run left."""

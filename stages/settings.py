@@ -7,12 +7,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from systems.parts.errors import UserError
 from systems.parts.run import Strict
 
 P = TypeVar("P", bound=Strict)
+
+
+class Dask(Strict):
+    """The block `dask`, which says where work is done and never changes a result: no stage depends on it."""
+
+    address: str | None = Field(
+        default=None, pattern=r"^(tcp|tls)://.+:\d+$", description="of a scheduler, as tcp://HOST:8786"
+    )
 
 
 def read_params(path: Path) -> dict[str, Any]:
@@ -34,6 +42,11 @@ def keys_of(track: str, stage: str, name: str) -> list[str]:
 def scale(path: Path) -> str:
     """Name of the scale a parameter file is at; `small`, as shipped, where it says nothing or is not there."""
     return str(read_params(path).get("scale", "small")) if path.is_file() else "small"
+
+
+def cluster(values: Mapping[str, Any]) -> str | None:
+    """Address of the Dask cluster for data-parallel work; none where it is done on this machine."""
+    return check(Dask, values.get("dask", {}), "dask").address
 
 
 def block(values: Mapping[str, Any], track: str, stage: str, name: str) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from stages.devices import share
 from stages.execute import command, only_name, perform
 from stages.layout import Layout
 from stages.training import fit
@@ -27,7 +28,7 @@ LAYOUT = Layout(
 
 def main(arguments: Sequence[str]) -> None:
     """Train the system named by the arguments."""
-    perform(LAYOUT, only_name("train", arguments), fit=fit)
+    perform(LAYOUT, only_name("train", arguments), fit=fit, share=share)
 
 
 if __name__ == "__main__":

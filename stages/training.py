@@ -34,10 +34,11 @@ class Curves(Callback):
         self.run, self.label = run, label
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Pass every metric on as a point of the curve `<label>/<metric>`, every so many steps."""
-        if trainer.global_step % LOG_EVERY == 0 and trainer.is_global_zero:
+        """Pass every metric, its mean over all devices, on as a point of `<label>/<metric>`, every so many steps."""
+        if trainer.global_step % LOG_EVERY == 0:
             for key, value in trainer.logged_metrics.items():
-                self.run.metric(f"{self.label}/{key}", float(value), trainer.global_step - 1)
+                mean = trainer.strategy.reduce(value, reduce_op="mean")
+                self.run.metric(f"{self.label}/{key}", float(mean), trainer.global_step - 1)
 
     def state_dict(self) -> dict[str, Any]:
         """Points so far of this fit's curves."""
@@ -98,7 +99,7 @@ def fit(run: StageRun[Any], module: lightning.LightningModule, data: Any, traini
     )
     last = folder / "last.ckpt"
     trainer.fit(module, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
-    for picture in sorted((folder / "samples").glob("*.png")):
+    for picture in sorted((folder / "samples").glob("*.png")) if trainer.is_global_zero else ():
         target = run.plots / label / picture.name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(picture, target)

@@ -8,7 +8,7 @@ import json
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import cv2
 import numpy as np
@@ -144,7 +144,7 @@ def image_column(
     return pa.array(rows, type=IMAGE)
 
 
-def write_table(table: pa.Table, path: Path, rows: int = 50) -> None:
+def write_table(table: pa.Table, path: Path | BinaryIO, rows: int = 50) -> None:
     """Parquet with `rows` rows a group and the metadata by which `datasets` decodes the image columns."""
     images = {field.name: {"_type": "Image"} for field in table.schema if field.type == IMAGE}
     note = json.dumps({"info": {"features": {**_features(table.schema), **images}}}, sort_keys=True)

@@ -6,12 +6,14 @@ A system sees nothing of DVC, MLflow, Great Expectations or the Lightning traine
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from systems.parts.errors import UserError
 
 if TYPE_CHECKING:
     import lightning
@@ -32,6 +34,8 @@ class Strict(BaseModel):
 
 
 P_co = TypeVar("P_co", bound=Strict, covariant=True)
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Training(Strict):
@@ -42,11 +46,33 @@ class Training(Strict):
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = Field(default=1, gt=0, description="devices a node")
     num_nodes: int = Field(default=1, gt=0)
-    strategy: str = Field(default="auto", description="Lightning strategy, as ddp or fsdp")
+    strategy: str = Field(default="auto", description="Lightning strategy, as ddp")
     precision: Literal["32-true", "bf16-mixed", "bf16-true"] = "32-true"
     clip: float = Field(default=1.0, ge=0, description="gradient norm at which steps are clipped; 0 switches it off")
     checkpoint_every: int = Field(default=500, gt=0, description="steps between two checkpoints")
     sample_every: int = Field(default=1000, gt=0, description="steps between two sample pictures")
+
+    @property
+    def processes(self) -> int:
+        """Processes that train together, one a device."""
+        return self.devices * self.num_nodes
+
+    @model_validator(mode="after")
+    def _devices_share_a_batch_evenly(self) -> Training:
+        if self.batch % self.processes:
+            raise UserError(
+                f"parameter batch = {self.batch}: a multiple of devices x num_nodes ({self.processes}) is wanted"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _strategy_starts_the_command_again(self) -> Training:
+        if any(way in self.strategy for way in ("spawn", "fork", "notebook")):
+            raise UserError(
+                f"parameter strategy = {self.strategy}: one that starts the command again for every device, as ddp, "
+                "is wanted"
+            )
+        return self
 
 
 class Expectation(Strict):
@@ -106,3 +132,20 @@ class Run(Protocol, Generic[P_co]):
 
     def track(self, items: Iterable[Any], label: str, total: int | None = None) -> Iterable[Any]:
         """Pass `items` on while a progress bar shows how far they are."""
+
+    def map(
+        self,
+        function: Callable[[Mapping[str, Path], T], R],
+        items: Iterable[T],
+        label: str,
+        total: int | None = None,
+        reads: Sequence[str] = (),
+        alone: bool = False,
+    ) -> Iterator[R]:
+        """Results of `function(inputs, item)` in the order of `items`, worked on side by side, with a progress bar.
+
+        The work is done by `workers` processes here or, where the parameter `dask.address` names one, by a Dask cluster
+        whose machines share no disk with this one. So `function`, which may be a `functools.partial`, is one of a
+        module; `inputs` are those named in `reads`, as paths where it runs; it writes nothing and returns all it makes.
+        With `alone` an item uses every core itself: here they are then worked on one by one, in this process.
+        """

@@ -30,13 +30,23 @@ ELSEWHERE = {
     "make types": "CI runs it before the tests",
     "make dashboard": "a server that runs until it is stopped",
     "python -m flows.reproduce --scale small": "the small scale; CI runs the same stages by `make smoke`",
+    "python -m flows.sweep --name rates --range image_layers.train.diffdecompose.optimisation.lr=1e-4..1e-2:log "
+    "--trials 20 --metric reports/evaluate/diffdecompose/metrics.json:score": "hours; tests/flows/test_sweep.py",
     "python -m flows.dashboard": "a server that runs until it is stopped",
+    "python -m flows.worker --pool elsewhere": "a worker that runs until it is stopped; tests/flows/test_remote.py",
+    "python -m flows.reproduce --workers elsewhere": "needs such workers; tests/flows/test_remote.py",
+    "python -m dask scheduler --port 8786": "a server that runs until it is stopped; tests/stages/test_cluster.py",
+    "python -m dask worker tcp://127.0.0.1:8786 --nworkers -1 --nthreads 1": "as its scheduler",
     "source .venv/bin/activate": "the environment these tests run in",
     ".venv/bin/pre-commit install": "writes to the repository's hooks; the configuration is checked below",
 }
 
 
 FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
+
+
+ADDING = "docs/adding-a-system.md"
+"""Its blocks belong together: tests/docs/test_adding_a_system.py follows the whole page."""
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
@@ -88,7 +98,7 @@ def test_python_is_well_formed(block: str, page: str) -> None:
     assert ast.parse(block, page).body
 
 
-@pytest.mark.parametrize(("block", "page"), blocks("yaml"))
+@pytest.mark.parametrize(("block", "page"), [(block, page) for block, page in blocks("yaml") if page != ADDING])
 def test_parameters_are_there_and_stages_well_formed(block: str, page: str) -> None:
     values = yaml.safe_load(block)
     if "stages" in values:

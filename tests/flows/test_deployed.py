@@ -79,3 +79,18 @@ def test_the_form_says_what_each_parameter_is(worker: Path, prefect_url: str) ->
         asked = deployment["parameter_openapi_schema"]["properties"]
         assert asked["jobs"]["anyOf"][0]["type"] == "integer"
         assert all(field.get("description") for field in asked.values()), asked
+
+
+def test_a_sweep_completes_and_a_second_has_nothing_to_do(worker: Path, prefect_url: str) -> None:
+    sweep = deployments(prefect_url)["sweep"]["id"]
+    asked = {"name": "words", "grid": ["toy.word=yes,no"], "targets": ["source"], "jobs": 2}
+    first = ran(prefect_url, sweep, **asked)
+    assert first["state_type"] == "COMPLETED", (worker / "worker.log").read_text()
+    assert first["state"]["message"].startswith("2 finished")
+    tasks = httpx.post(
+        f"{prefect_url}/task_runs/filter", json={"flow_runs": {"id": {"any_": [first["id"]]}}}, timeout=PATIENCE
+    )
+    assert {task["name"] for task in tasks.json()} == {"words-1", "words-2"}
+    assert "words-1" in toy.call(worker, "dvc", "exp", "list", "--name-only")
+    second = ran(prefect_url, sweep, name="words")
+    assert (second["state_type"], second["state"]["message"]) == ("COMPLETED", first["state"]["message"])

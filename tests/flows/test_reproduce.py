@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,20 +16,9 @@ import yaml
 
 from flows import server
 from flows.reproduce import FLAGS, parser
+from tests import browser
 from tests.flows import toy
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS_OF_BROWSER = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1600,1600",
-    "--virtual-time-budget=60000",
-)
 ALL = {"source", "change@a", "change@b", "report", "alone"}
 
 
@@ -69,12 +57,11 @@ def test_each_run_has_its_table_in_the_dashboard(finished: tuple[Path, str], pre
 
 
 @pytest.mark.slow  # a browser
-@pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine; `make system` installs it as root")
+@browser.wanted
 def test_a_browser_shows_the_run_and_its_stages(finished: tuple[Path, str], prefect_url: str, tmp_path: Path) -> None:
     run = ask(prefect_url, "flow_runs", sort="START_TIME_ASC")[0]
     page = f"{prefect_url.removesuffix('/api')}/runs/flow-run/{run['id']}"
-    command = [str(BROWSER), *FLAGS_OF_BROWSER, f"--user-data-dir={tmp_path}", "--dump-dom", page]
-    seen = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True).stdout
+    seen = browser.seen(page, tmp_path, 1600, 1600)
     assert run["name"] in seen
     assert "Completed" in seen
     assert all(name in seen for name in ALL)

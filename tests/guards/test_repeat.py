@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
+from mlflow.tracking import MlflowClient
 
 from tests.smoke import AUTHOR, run
 
@@ -44,3 +46,19 @@ def test_two_forced_runs_give_the_same_lock_with_any_number_of_workers(project: 
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert "Running stage" in ended.stdout
     assert locks(project) == before
+
+
+def test_the_flow_gives_the_same_lock_and_one_tree_of_runs(project: Path) -> None:
+    before = locks(project)
+    ended = run(project, "python", "-m", "flows.reproduce", "--force", "--jobs", "2")
+    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
+    assert locks(project) == before
+
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    places = [place.experiment_id for place in client.search_experiments()]
+    runs = client.search_runs(places, order_by=["attributes.start_time DESC"], max_results=10_000)
+    (parent,) = [one for one in runs if one.data.tags.get("mlflow.runName", "").startswith("reproduce")]
+    children = [one for one in runs if one.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    stages = [stage for path in before for stage in yaml.safe_load((project / path).read_text())["stages"]]
+    assert len(children) == len([stage for stage in stages if stage != "report"])
+    assert {one.info.status for one in (parent, *children)} == {"FINISHED"}

@@ -7,7 +7,6 @@ import io
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +22,8 @@ from stages.reporting import page, pictures
 from stages.run import CAPTION
 from systems.parts.errors import UserError
 from systems.parts.grids import grid
+from tests import browser
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--virtual-time-budget=5000",
-)
 PROBE = """<script>addEventListener("load", () => {
   const shown = [...document.images].filter(image => image.naturalWidth > 0).length;
   document.title = `shown ${shown} of ${document.images.length}, too wide ${
@@ -160,17 +148,14 @@ def test_a_name_is_refused(project: Path) -> None:
         report.main(["diffdecompose"])
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine; `make system` installs it as root")
+@browser.wanted
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_browser_shows_the_ledger_and_every_picture(project: Path, width: int) -> None:
     report.main([])
     probe = project / "probe.html"
     probe.write_text(SYSTEM.read_text().replace("</body>", PROBE + "</body>"))
-    command = [str(BROWSER), *FLAGS, f"--window-size={width},900", f"--user-data-dir={project / 'browser'}"]
-    seen = subprocess.run(
-        [*command, "--dump-dom", probe.as_uri()], capture_output=True, text=True, timeout=120, check=True
-    )
-    assert "<title>shown 2 of 2, too wide false</title>" in seen.stdout
-    rows = re.findall(r"<th scope=\"row\">(4\.\d)</th>", seen.stdout)
+    seen = browser.seen(probe.as_uri(), project / "browser", width, 900)
+    assert "<title>shown 2 of 2, too wide false</title>" in seen
+    rows = re.findall(r"<th scope=\"row\">(4\.\d)</th>", seen)
     assert set(rows) == {f"4.{number}" for number in range(1, 8)}
-    assert "alert(1)&lt;/script" in seen.stdout
+    assert "alert(1)&lt;/script" in seen

@@ -5,10 +5,9 @@ python -m stages synthesize alphablend
 
 from __future__ import annotations
 
+import io
 import json
-import multiprocessing
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -86,15 +85,11 @@ class Shard:
 def synthesize(run: Run[Params]) -> None:
     """Write `<split>-<number>.parquet`, the catalogue rows of the assets used, a contact sheet and the counts."""
     check_subtasks(run.params)
-    work = partial(write_shard, run.params, run.inputs["sources"], run.output)
-    plan = list(shards(run.params))
-    if run.workers == 1:
-        results = list(run.track(map(work, plan), "synthesize", len(plan)))
-    else:
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(run.workers, spawn, cv2.setNumThreads, (1,)) as pool:
-            results = list(run.track(pool.map(work, plan), "synthesize", len(plan)))
-    names = set().union(*results)
+    plan, names = list(shards(run.params)), set[str]()
+    made = run.map(partial(make_shard, run.params), plan, "synthesize", len(plan), reads=["sources"])
+    for shard, (content, assets) in zip(plan, made, strict=True):
+        (run.output / f"{shard.split}-{shard.number:05d}.parquet").write_bytes(content)
+        names |= assets
     pq.write_table(used(run.inputs["sources"], names), run.output / "assets.parquet")
     run.metric("samples", sum(shard.rows for shard in plan))
     run.metric("assets", len(names))
@@ -126,13 +121,13 @@ def _assets(folder: Path, split: Split, test_share: float, side: int) -> Assets:
     return load(folder, split, test_share, side)
 
 
-def write_shard(params: Params, sources: Path, output: Path, shard: Shard) -> set[str]:
-    """Write one shard; returns the assets it uses."""
-    assets = _assets(sources, shard.split, params.test_share, ASSET_SIDE * params.side)
+def make_shard(params: Params, inputs: Mapping[str, Path], shard: Shard) -> tuple[bytes, set[str]]:
+    """One shard as Parquet, and the assets it uses."""
+    assets = _assets(inputs["sources"], shard.split, params.test_share, ASSET_SIDE * params.side)
     rows = [stored(sample(params, assets, shard, shard.first + place), params.codec) for place in range(shard.rows)]
-    table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    write_table(table, output / f"{shard.split}-{shard.number:05d}.parquet", group_rows(params.side))
-    return {name for row in rows for name in [*row["fg_assets"], row["bg_asset"]]}
+    content = io.BytesIO()
+    write_table(pa.Table.from_pylist(rows, schema=SCHEMA), content, group_rows(params.side))
+    return content.getvalue(), {name for row in rows for name in [*row["fg_assets"], row["bg_asset"]]}
 
 
 def group_rows(side: int) -> int:

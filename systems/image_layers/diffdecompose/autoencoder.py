@@ -31,7 +31,7 @@ from systems.parts.rgba_vae import (
     reconstruction_loss,
 )
 from systems.parts.run import Strict, Training
-from systems.parts.step_batches import step_generator
+from systems.parts.step_batches import of_all, own, step_generator
 from systems.parts.tensors import to_numpy, to_uint8
 
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ class Autoencoder(lightning.LightningModule):
         """One step on pictures in 0..255."""
         x = batch["picture"].float() / 127.5 - 1
         mean, logvar = self.vae.posterior(x)
-        noise = torch.randn(mean.shape, generator=step_generator(self.seed, self.global_step)).to(mean)
-        out = self.vae.decode(mean + (0.5 * logvar).exp() * noise)
+        drawn = torch.randn(of_all(len(mean)), *mean.shape[1:], generator=step_generator(self.seed, self.global_step))
+        out = self.vae.decode(mean + (0.5 * logvar).exp() * own(drawn).to(mean))
         loss = self.reconstruction(x, out)
         if self.adversary is not None and self.global_step >= (self.params.adversarial_start or 0):
             loss = loss + self.contest(x, out, loss, self.adversary)

@@ -6,6 +6,11 @@ python -m stages.decompose diffdecompose --image photo.png --out layers/
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import islice
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -44,19 +49,51 @@ class Params(Strict):
     precision: Literal["32-true", "bf16-mixed"] = Field(default="32-true", description="arithmetic of the network")
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Composites from row `start` of the test split, for the variant `label` to draw `samples` times each."""
+
+    label: str
+    samples: int
+    start: int
+    threads: int
+    composites: UInt8[Tensor, "n 4 h w"]
+    subtasks: list[str]
+    prompts: list[str]
+
+
+Layers = tuple[UInt8[Tensor, "n 4 h w"], UInt8[Tensor, "n 3 h w"], UInt8[Tensor, "n 3 h w"]]
+"""Foreground and background of one sample, and the mean background of several."""
+
+
 def decompose(run: Run[Params]) -> None:
     """Write `<variant>-<seed>.parquet`: id, fg, bg of one sample, and bg_mean of several for the best variant."""
     data = read_triplets(run.inputs["data"], "test")
     saved = storage.read_saved(run.inputs["model"])
-    for label in saved.variants:
-        decomposer = storage.load(run.inputs["model"], label)[0].to(device(run.params.accelerator))
-        several = storage.variant_of(label) == storage.variant_of(saved.best)
-        fg, bg, mean = sample_all(run, decomposer, data, label, run.params.samples if several else 1)
+    samples = {label: run.params.samples if _is_best(label, saved) else 1 for label in saved.variants}
+    each = len(list(pieces(len(data.table), data.size, BATCH)))
+    work, total = partial(draw, run.params), len(samples) * each
+    drawn = run.map(work, batches(data, samples), "decompose", total, reads=["model"], alone=True)
+    for label in samples:
+        fg, bg, mean = (torch.cat(part) for part in zip(*islice(drawn, each), strict=True))
         columns = {"id": pa.array(data.strings("id")), "subtask": pa.array(data.strings("subtask"))}
-        pictures = {"fg": fg, "bg": bg, **({"bg_mean": mean} if several else {})}
+        pictures = {"fg": fg, "bg": bg, **({"bg_mean": mean} if _is_best(label, saved) else {})}
         images = {name: image_column(to_numpy(picture)) for name, picture in pictures.items()}
         write_table(pa.table({**columns, **images}), run.output / f"{label}.parquet")
         run.figure(label, picture_of(data, fg, bg))
+
+
+def _is_best(label: str, saved: storage.Saved) -> bool:
+    return storage.variant_of(label) == storage.variant_of(saved.best)
+
+
+def batches(data: Triplets, samples: Mapping[str, int]) -> Iterator[Batch]:
+    """Every composite for every variant, in the order of `samples`."""
+    composites, subtasks, prompts = data.layer("comp"), data.strings("subtask"), data.strings("prompt")
+    for label, count in samples.items():
+        for rows in pieces(len(composites), data.size, BATCH):
+            given = composites[rows], subtasks[rows], prompts[rows]
+            yield Batch(label, count, rows.start, torch.get_num_threads(), *given)
 
 
 def device(accelerator: Literal["auto", "cpu", "gpu"]) -> str:
@@ -67,23 +104,22 @@ def device(accelerator: Literal["auto", "cpu", "gpu"]) -> str:
     return "cuda" if there and accelerator != "cpu" else "cpu"
 
 
-def sample_all(
-    run: Run[Params], decomposer: Decomposer, data: Triplets, label: str, samples: int
-) -> tuple[UInt8[Tensor, "n 4 h w"], UInt8[Tensor, "n 3 h w"], UInt8[Tensor, "n 3 h w"]]:
-    """Foreground and background of one sample, and the mean background of `samples`, of every composite."""
-    composites, subtasks, prompts = data.layer("comp"), data.strings("subtask"), data.strings("prompt")
-    mixed = torch.autocast(device(run.params.accelerator), torch.bfloat16, run.params.precision == "bf16-mixed")
-    parts = []
-    for rows in run.track(list(pieces(len(composites), data.size, BATCH)), f"decompose {label}"):
-        z = composites[rows].float() / 255
-        generator = step_generator(run.params.seed, rows.start)
-        given = (z, subtasks[rows], prompts[rows], run.params.steps, generator)
-        with mixed:
-            drawn = [decomposer.decompose(*given) for _ in range(samples)]
-        mean = torch.stack([layers["y"][:, :3] for layers in drawn]).mean(0)
-        parts.append((to_uint8(drawn[0]["x"]), to_uint8(drawn[0]["y"][:, :3]), to_uint8(mean)))
-    fg, bg, mean_bg = (torch.cat(part) for part in zip(*parts, strict=True))
-    return fg, bg, mean_bg
+@lru_cache(1)
+def _decomposer(model: Path, label: str, place: str) -> Decomposer:
+    """Loaded once for all batches of a variant."""
+    return storage.load(model, label)[0].to(place)
+
+
+def draw(params: Params, inputs: Mapping[str, Path], batch: Batch) -> Layers:
+    """Layers of a batch; with as many threads as the stage has, since their number decides the last bits."""
+    torch.set_num_threads(batch.threads)
+    decomposer = _decomposer(inputs["model"], batch.label, device(params.accelerator))
+    given = (batch.composites.float() / 255, batch.subtasks, batch.prompts, params.steps)
+    generator = step_generator(params.seed, batch.start)
+    with torch.autocast(device(params.accelerator), torch.bfloat16, params.precision == "bf16-mixed"):
+        drawn = [decomposer.decompose(*given, generator) for _ in range(batch.samples)]
+    mean = torch.stack([layers["y"][:, :3] for layers in drawn]).mean(0)
+    return to_uint8(drawn[0]["x"]), to_uint8(drawn[0]["y"][:, :3]), to_uint8(mean)
 
 
 def picture_of(data: Triplets, fg: Tensor, bg: Tensor) -> UInt8[np.ndarray, "H W 3"]:

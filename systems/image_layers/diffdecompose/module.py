@@ -18,7 +18,7 @@ from systems.image_layers.diffdecompose.autoencoder import cosine_with_warmup
 from systems.image_layers.diffdecompose.backbone import Backbone, Layer
 from systems.parts.grids import grid, on_checker
 from systems.parts.run import Strict
-from systems.parts.step_batches import step_generator
+from systems.parts.step_batches import of_all, own, step_generator
 from systems.parts.tensors import to_numpy, to_uint8
 
 PACKED = 3
@@ -108,8 +108,8 @@ class InContextDecomposition(lightning.LightningModule):
         rows = batch["row"].tolist()
         condition = backbone.condition([self.prompts[row] for row in rows], [self.subtasks[row] for row in rows])
         count, n, d = clean["z"].shape
-        noise = self.decomposer.noise((count, len(targets) * n, d), generator).to(clean["z"])
-        sigma = self.levels(count, generator).to(clean["z"])
+        noise = own(self.decomposer.noise((of_all(count), len(targets) * n, d), generator)).to(clean["z"])
+        sigma = own(self.levels(of_all(count), generator)).to(clean["z"])
         loss = flow.flow_loss(backbone, clean, targets, noise, sigma, condition)
         self.log("loss", loss)
         return loss

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from systems.parts.step_batches import StepBatches, step_generator
+from systems.parts.step_batches import StepBatches, of_all, own, step_generator
 
 
 def batches(count: int, batch: int, steps: int, seed: int) -> StepBatches:
@@ -49,3 +51,22 @@ def test_rows_among_all_are_drawn_as_if_there_were_no_others(rows: set[int], bat
     alone = StepBatches({"value": values[among]}, batch, 6, seed)
     for mine, other in zip(ours, alone, strict=True):
         assert torch.equal(mine["value"], other["value"])
+
+
+def test_a_process_alone_has_everything_itself() -> None:
+    drawn = torch.randn(4, 3)
+    assert torch.equal(own(drawn), drawn)
+    assert of_all(4) == 4
+
+
+@given(st.integers(1, 20), st.integers(1, 3), st.integers(1, 4), st.integers(0, 3))
+def test_the_pieces_of_all_processes_are_the_batch_of_one(count: int, each: int, processes: int, seed: int) -> None:
+    whole = [piece["row"].tolist() for piece in batches(count, each * processes, 5, seed)]
+    together: list[list[int]] = [[] for _ in whole]
+    for rank in range(processes):
+        with mock.patch("systems.parts.step_batches.piece", lambda rank=rank: (rank, processes)):
+            for rows, piece in zip(together, batches(count, each * processes, 5, seed), strict=True):
+                assert len(piece["row"]) == each
+                assert of_all(each) == each * processes
+                rows += piece["row"].tolist()
+    assert together == whole

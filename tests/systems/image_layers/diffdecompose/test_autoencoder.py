@@ -27,7 +27,7 @@ from systems.parts.errors import UserError
 from systems.parts.perceptual import STLPIPS
 from systems.parts.rgba_vae import LEAST_SIDE, PatchDiscriminator, hinge_loss, kl_to_standard, reconstruction_loss
 from systems.parts.run import Training
-from systems.parts.step_batches import StepBatches, step_generator
+from systems.parts.step_batches import StepBatches, own, step_generator
 from tests.systems.image_layers.diffdecompose.mortal import KilledError, Mortal, Seeded
 
 SIDE, STEPS = LEAST_SIDE, 6
@@ -78,6 +78,18 @@ def forward(module: Autoencoder, step: int = 0) -> tuple[Tensor, Tensor, Tensor,
     mean, logvar = module.vae.posterior(x)
     noise = torch.randn(mean.shape, generator=step_generator(0, step))
     return x, mean, logvar, module.vae.decode(mean + (0.5 * logvar).exp() * noise)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_two_processes_have_the_gradient_of_one(channels: int) -> None:
+    module, x, found = make(channels=channels, kl=0.1), pictures(4, channels), []
+    for rank, processes in ((0, 1), (0, 2), (1, 2)):
+        module.zero_grad()
+        with mock.patch("systems.parts.step_batches.piece", lambda where=(rank, processes): where):
+            module.training_step({"picture": own(x)}, 0).backward()
+        found.append(torch.cat([weight.grad.flatten() for weight in module.vae.parameters()]))
+    whole, first, second = found
+    assert ((first + second) / 2 - whole).norm() <= 1e-5 * whole.norm()
 
 
 def flat(rgba: Tensor, ground: float) -> Tensor:

@@ -20,7 +20,7 @@ from systems.image_layers.diffdecompose.module import LAYERS, Decomposer, InCont
 from systems.image_layers.diffdecompose.positions import position_ids
 from systems.image_layers.diffdecompose.tiny import SUBTASKS, TinyBackbone, TinyParams
 from systems.parts.run import Training
-from systems.parts.step_batches import StepBatches, step_generator
+from systems.parts.step_batches import StepBatches, own, step_generator
 from tests.systems.image_layers.diffdecompose.mortal import KilledError, Mortal, Seeded
 
 COUNT, SIDE, LATENTS = 4, 16, 4
@@ -91,6 +91,26 @@ def test_holds_4_4_the_loss_does_not_see_the_outputs_at_z(step: int) -> None:
     assert not torch.equal(disturbed(slice(TOKENS, None)), before)
     before.backward()
     assert module.decomposer.backbone.dit.leave.bias.grad.ne(0).all()
+
+
+def gradients(module: InContextDecomposition, batch: dict[str, Tensor], step: int) -> list[Tensor]:
+    module.zero_grad()
+    with mock.patch.object(InContextDecomposition, "global_step", step):
+        module.training_step(batch, 0).backward()
+    return [weight.grad.clone() for weight in module.parameters() if weight.grad is not None]
+
+
+@pytest.mark.parametrize("regression", [False, True])
+@pytest.mark.parametrize("step", range(3))
+def test_two_processes_have_the_gradient_of_one(step: int, regression: bool) -> None:
+    module, batch = make(make_decomposer(regression)), {**latents(), "row": torch.arange(COUNT)}
+    alone, pieces = gradients(module, batch, step), []
+    for rank in range(2):
+        with mock.patch("systems.parts.step_batches.piece", lambda rank=rank: (rank, 2)):
+            pieces.append(gradients(module, {name: own(tensor) for name, tensor in batch.items()}, step))
+    for whole, first, second in zip(alone, *pieces, strict=True):
+        assert torch.allclose((first + second) / 2, whole, rtol=1e-3, atol=1e-6)
+        assert not torch.allclose(first, second, rtol=1e-3, atol=1e-6) or whole.abs().max() < 1e-6
 
 
 def test_the_loss_depends_on_z_through_its_clean_tokens() -> None:

@@ -1,0 +1,112 @@
+"""One phase of training as a Lightning module: a batch of shapes, some points of each, the phase's loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import lightning
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from systems.parts.grids import grid
+from systems.parts.run import Strict
+from systems.parts.step_batches import step_generator
+from systems.scene.bsp_net import pictures
+from systems.scene.bsp_net.network import BSPNet, centres
+
+BETAS = (0.5, 0.999)
+FRAME = 256
+"""Sampled points are kept as whole numbers below this."""
+
+
+class Optimisation(Strict):
+    """Adam and what it sees of a shape; the paper's step size is constant and its points are all alike."""
+
+    lr: float = Field(default=1e-3, gt=0, description="step size (the paper: 1e-4, constant)")
+    last_lr: float = Field(default=1e-4, gt=0, description="step size at the end, reached by a constant factor a step")
+    constant: float = Field(default=0.5, ge=0, le=1, description="share of the steps before it falls")
+    points: int = Field(default=1024, gt=0, description="points of each shape in a step; all where it has fewer")
+    near: float = Field(default=0.0, ge=0, lt=1, description="share of the points drawn beside edges of the shape")
+    overlap: float = Field(default=1.0, ge=0, description="weight of the overlap loss of phases 2 and 4 (the paper: 1)")
+
+
+def decay(given: Optimisation, steps: int) -> Callable[[int], float]:
+    """Factor of the step size at each step."""
+
+    def factor(step: int) -> float:
+        over = max(0.0, step / steps - given.constant) / max(1e-9, 1 - given.constant)
+        return float((given.last_lr / given.lr) ** min(1.0, over))
+
+    return factor
+
+
+def beside_edges(voxels: Float[Tensor, "b ..."], reach: int = 2) -> Float[Tensor, "b n"]:
+    """1 for cells with both inside and outside at most `reach` cells away, 0 for all others."""
+    pool = F.max_pool2d if voxels.dim() == 3 else F.max_pool3d
+    x, window = voxels.unsqueeze(1), 2 * reach + 1
+    mixed = pool(x, window, 1, reach) + pool(-x, window, 1, reach)
+    return (mixed > 0).float().flatten(1)
+
+
+class Phase(lightning.LightningModule):
+    """Trains a `BSPNet` in place, in the phase it is in, on batches of `voxels` and, where there are, sampled points.
+
+    A fresh module has a fresh optimiser, as the card asks of every phase.
+    """
+
+    grid: Tensor
+
+    def __init__(self, net: BSPNet, given: Optimisation, steps: int, seed: int, show: UInt8[Tensor, "n ..."]) -> None:
+        super().__init__()
+        self.net, self.optimisation, self.steps, self.seed, self.show = net, given, steps, seed, show
+        self.register_buffer("grid", centres(net.given.side, net.given.dims), persistent=False)
+
+    def training_step(self, batch: Mapping[str, UInt8[Tensor, "b ..."]], _: int) -> Float[Tensor, ""]:
+        """The phase's loss on points drawn by the number of the step."""
+        voxels = batch["voxels"].float()
+        points, v = self.drawn(voxels, batch)
+        loss = self.net.loss(self.net.distances(self.net.encoder(voxels), points), v, self.optimisation.overlap)
+        self.log("loss", loss)
+        return loss
+
+    def drawn(
+        self, voxels: Float[Tensor, "b ..."], batch: Mapping[str, UInt8[Tensor, "b ..."]]
+    ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n"]]:
+        """Some points of each shape and whether they are inside: cells of its grid, or points sampled beforehand."""
+        generator = step_generator(self.seed, self.global_step)
+        if "points" in batch:
+            rows = self.chosen(torch.ones(batch["values"].shape), generator).to(voxels.device)
+            points = (batch["points"].float() + 0.5) / FRAME - 0.5
+            values = batch["values"].float().gather(1, rows)
+            return points.gather(1, rows.unsqueeze(-1).expand(-1, -1, points.shape[2])), values
+        near, weights = self.optimisation.near, torch.ones(len(voxels), len(self.grid))
+        if near:
+            edges = beside_edges(voxels).cpu()
+            weights = near * edges / edges.sum(1, keepdim=True).clamp(min=1) + (1 - near) / edges.shape[1]
+        rows = self.chosen(weights, generator).to(voxels.device)
+        return self.grid[rows], voxels.flatten(1).gather(1, rows)
+
+    def chosen(self, weights: Float[Tensor, "b n"], generator: torch.Generator) -> Tensor:
+        """Numbers of different points of every shape, drawn by their weights."""
+        count = min(self.optimisation.points, weights.shape[1])
+        return torch.multinomial(weights, count, generator=generator)
+
+    @torch.no_grad()
+    def sample_picture(self) -> UInt8[np.ndarray, "H W 3"]:
+        """The shapes `show` (their middle slices, if solid) above what the network makes of them."""
+        voxels = self.show.float().to(self.device)
+        inside = self.net.shapes(voxels).reshape(voxels.shape)
+        rows = [(planes if planes.dim() == 3 else planes[:, planes.shape[1] // 2]).cpu() for planes in (voxels, inside)]
+        return grid([pictures.tiles(row.to(torch.uint8).numpy()) for row in rows])
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam over what the phase lets learn."""
+        weights = [weight for weight in self.net.parameters() if weight.requires_grad]
+        optimizer = torch.optim.Adam(weights, self.optimisation.lr, betas=BETAS, foreach=True)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, decay(self.optimisation, self.steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
