@@ -32,12 +32,12 @@ def messages_of(block: Block) -> Messages:
     return Messages(torch.as_tensor(block.sources), targets, block.targets)
 
 
-def summed(values: Float[Tensor, "messages *d"], block: Messages) -> Float[Tensor, "targets *d"]:
+def summed(values: Float[Tensor, "messages ..."], block: Messages) -> Float[Tensor, "targets ..."]:
     """Sum of what each target hears."""
     return values.new_zeros(block.count, *values.shape[1:]).index_add_(0, block.targets, values)
 
 
-def heard(x: Float[Tensor, "sources *d"], block: Messages) -> Float[Tensor, "messages *d"]:
+def heard(x: Float[Tensor, "sources ..."], block: Messages) -> Float[Tensor, "messages ..."]:
     """What each message carries."""
     return x.index_select(0, block.sources)
 
@@ -128,7 +128,8 @@ class GraphNetwork(nn.Module):
         ins = [dim, *[side_by_side * params.hidden] * (layers - 1)]
         outs = [*[params.hidden] * (layers - 1), classes]
         self.layers = nn.ModuleList(
-            _layer(params, width, out, last=i == layers - 1) for i, (width, out) in enumerate(zip(ins, outs, strict=True))
+            _layer(params, width, out, last=i == layers - 1)
+            for i, (width, out) in enumerate(zip(ins, outs, strict=True))
         )
 
     def forward(

@@ -97,7 +97,7 @@ def block_of(targets: Nodes, neighbours: Nodes, offsets: Nodes) -> tuple[Nodes, 
 
 
 def sample_blocks(graph: Graph, seeds: Nodes, fanouts: Sequence[int], rng: np.random.Generator) -> Sample:
-    """A mini-batch about different `seeds`; the first fan-out is that of the seeds, the last that of the first layer."""
+    """A mini-batch about different `seeds`; the first fan-out is that of the seeds, the last the first layer's."""
     nodes, blocks = seeds, []
     for fanout in fanouts:
         nodes, block = block_of(nodes, *sample_neighbours(graph, nodes, fanout, rng))

@@ -81,7 +81,9 @@ class StoredBatches:
         far = place.memory_slot[~near] - self.layers.saved.accelerated
         x = torch.empty(len(sample.nodes), self.layers.saved.dim, device=self.device)
         x[self.to(place.memory_at[near])] = self.accelerated[self.to(place.memory_slot[near])]
-        host = torch.cat([self.host[torch.from_numpy(far)], torch.from_numpy(read.cached), torch.from_numpy(read.packed)])
+        host = torch.cat(
+            [self.host[torch.from_numpy(far)], torch.from_numpy(read.cached), torch.from_numpy(read.packed)]
+        )
         at = np.concatenate([place.memory_at[~near], place.cache_at, place.packed_at])
         x[self.to(at)] = self.pinned(host).to(self.device, non_blocking=True)
         return MiniBatch(x, blocks_of(sample.blocks), torch.from_numpy(self.labels[sample.seeds]))

@@ -46,7 +46,9 @@ def variant_of(label: str) -> str:
 
 def save_network(folder: Path, label: str, network: GraphNetwork) -> None:
     """Keep the weights of one network."""
-    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, folder / f"{label}.safetensors")
+    save_file(
+        {name: value.contiguous() for name, value in network.state_dict().items()}, folder / f"{label}.safetensors"
+    )
 
 
 def save_model(folder: Path, saved: SavedModel) -> None:

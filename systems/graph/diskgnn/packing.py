@@ -59,4 +59,3 @@ def _append(path: Path, wanted: Nodes, first: int, rows: Rows) -> None:
     inside = wanted[(wanted >= first) & (wanted < first + len(rows))]
     with path.open("ab") as file:
         rows[inside - first].tofile(file)
-

@@ -28,6 +28,13 @@ def popularity(counts: Int[np.ndarray, " nodes"], plan: Plan) -> Figure:
     return figure
 
 
+def degrees(counts: Int[np.ndarray, " nodes"]) -> Figure:
+    """Histogram of the nodes' degrees."""
+    figure, axes = _empty("neighbours", "nodes")
+    axes.loglog(*np.unique(np.maximum(counts, 0.5), return_counts=True), ".", color="black")
+    return figure
+
+
 def pages_a_batch(pages: Mapping[str, Sequence[int]], naive: Sequence[int]) -> Figure:
     """Stacked pages a batch by level, beside those of the raw layout."""
     figure, axes = _empty("stored mini-batch", "pages of 4 KiB read")

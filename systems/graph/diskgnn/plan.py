@@ -33,7 +33,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class Plan:
-    """The four levels: nodes in memory (the first `accelerated` of them in level 1), in each disk cache, and a batch."""
+    """The four levels: nodes in memory (the first `accelerated` are level 1), in each disk cache, and in the files."""
 
     memory: Nodes
     accelerated: int
@@ -125,9 +125,7 @@ def bounds(nodes: int, ranges: int) -> Nodes:
     return np.arange(ranges + 1) * nodes // ranges
 
 
-def place(
-    some: Nodes, slots: Int[np.ndarray, " nodes"], rows: Int[np.ndarray, " nodes"], ends: Nodes
-) -> Placement:
+def place(some: Nodes, slots: Int[np.ndarray, " nodes"], rows: Int[np.ndarray, " nodes"], ends: Nodes) -> Placement:
     """Steps 3 and 6 of one batch; the packed file is in the order of the raw file's ranges, as it is streamed."""
     in_memory = slots[some] >= 0
     in_cache = ~in_memory & (rows[some] >= 0)

@@ -18,7 +18,7 @@ from systems.graph.diskgnn import pictures
 from systems.graph.diskgnn.dataset import Dataset, open_dataset
 from systems.graph.diskgnn.loader import MiniBatch, StoredBatches, gathered
 from systems.graph.diskgnn.module import NodeClassification
-from systems.graph.diskgnn.networks import SavedModel, mean, save_model, save_network
+from systems.graph.diskgnn.networks import SavedModel, mean, save_model, save_network, variant_of
 from systems.graph.diskgnn.storage import Layers, open_layers
 from systems.parts.errors import UserError
 from systems.parts.graph_networks import GraphNetwork, NetworkParams
@@ -27,16 +27,18 @@ from systems.parts.loader_threads import pipelined
 from systems.parts.run import Run, Strict, Training
 from systems.parts.step_stream import StepStream, of_epoch
 
+Batches = Literal["stored", "fresh", "confined"]
+
 
 class Variant(Strict):
     """One way to train."""
 
-    batches: Literal["stored", "fresh", "confined"] = Field(
+    batches: Batches = Field(
         default="stored",
         description="the stored samples every epoch, new ones, or new ones without edges between parts of the graph",
     )
     network: NetworkParams = Field(default=NetworkParams(), description="the network")
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="seeds, a network each")
+    seeds: tuple[int, ...] = Field(default=(0,), description="seeds, a network each; none leaves the variant out")
 
 
 class Params(Strict):
@@ -55,8 +57,15 @@ class Params(Strict):
 
     @model_validator(mode="after")
     def _best_is_there(self) -> Params:
-        if self.best not in self.variants:
-            raise UserError(f"parameter best = {self.best}: one of {', '.join(self.variants)} is wanted")
+        trained = [name for name, variant in self.variants.items() if variant.seeds]
+        if self.best not in trained:
+            raise UserError(f"parameter best = {self.best}: one of {', '.join(trained)} is wanted")
+        return self
+
+    @model_validator(mode="after")
+    def _one_process(self) -> Params:
+        if self.training.processes > 1:
+            raise UserError(f"parameter training.devices = {self.training.devices}: a stored batch is for one device")
         return self
 
 
@@ -65,32 +74,20 @@ def train(run: Run[Params]) -> None:
     data, layers = open_dataset(run.inputs["data"]), open_layers(run.inputs["layers"])
     check_fit(run.params, data, layers)
     watched = watched_batches(run, data, layers)
-    accuracies: dict[str, list[list[float]]] = {}
-    networks: dict[str, NetworkParams] = {}
+    curves: dict[str, list[float]] = {}
     for name, variant in run.params.variants.items():
-        graph = confined(data.graph, run.params.parts) if variant.batches == "confined" else data.graph
         for seed in variant.seeds:
             label = f"{name}-{seed}"
-            networks[label] = variant.network
             module = new_module(run.params, data, layers, variant.network, seed, watched)
-            batches = StepStream(run.params.training.steps, loader_of(run, variant, data, graph, layers, seed))
-            run.fit(module, batches, run.params.training, label)
+            loader = Loader(run, data, layers, variant.batches, seed)
+            run.fit(module, StepStream(run.params.training.steps, loader.load), run.params.training, label)
             network = module.network.cpu()
-            accuracies.setdefault(name, []).append([*module.accuracies, module.watch()])
+            curves[label] = [*module.accuracies, module.watch()]
             save_network(run.output, label, network)
-    record(run, accuracies, layers.saved.batches)
-    followed = {f"{name}-{seed}": tuple(curve) for name, seeds in accuracies.items() for seed, curve in zip(run.params.variants[name].seeds, seeds, strict=True)}
-    save_model(
-        run.output,
-        SavedModel(
-            dim=data.meta.dim,
-            classes=data.meta.classes,
-            fanouts=layers.saved.fanouts,
-            networks=networks,
-            best=run.params.best,
-            accuracies=followed,
-        ),
-    )
+    record(run, curves, layers.saved.batches)
+    networks = {label: run.params.variants[variant_of(label)].network for label in curves}
+    sizes = {"dim": data.meta.dim, "classes": data.meta.classes, "fanouts": layers.saved.fanouts}
+    save_model(run.output, SavedModel(**sizes, networks=networks, best=run.params.best, accuracies=curves))
 
 
 def check_fit(params: Params, data: Dataset, layers: Layers) -> None:
@@ -134,8 +131,10 @@ def confined(graph: Graph, parts: int) -> Graph:
 class Loader:
     """Makes the batches of a range of steps, as `StepStream` asks for them."""
 
-    def __init__(self, run: Run[Params], data: Dataset, graph: Graph, layers: Layers, seed: int) -> None:
-        self.run, self.data, self.graph, self.layers, self.seed = run, data, graph, layers, seed
+    def __init__(self, run: Run[Params], data: Dataset, layers: Layers, batches: Batches, seed: int) -> None:
+        self.run, self.data, self.layers, self.seed = run, data, layers, seed
+        self.load = self.stored if batches == "stored" else self.fresh
+        self.graph = confined(data.graph, run.params.parts) if batches == "confined" else data.graph
 
     def stored(self, steps: range) -> Iterator[MiniBatch]:
         """The stored batches, in a fresh order every epoch."""
@@ -160,13 +159,14 @@ class Loader:
         return gathered(sample, self.data.features, self.data.labels)
 
 
-def record(run: Run[Params], accuracies: Mapping[str, list[list[float]]], epoch: int) -> None:
+def record(run: Run[Params], curves: Mapping[str, list[float]], epoch: int) -> None:
     """Curves of accuracy, and their ends."""
-    for name, seeds in accuracies.items():
+    by_variant: dict[str, list[list[float]]] = {}
+    for label, curve in curves.items():
+        by_variant.setdefault(variant_of(label), []).append(curve)
+        for done, value in enumerate(curve):
+            run.metric(f"{label}/accuracy", value, min(done * epoch, run.params.training.steps))
+    for name, seeds in by_variant.items():
         run.metric(f"validation accuracy/{name}", mean([curve[-1] for curve in seeds]))
-        for seed, curve in zip(run.params.variants[name].seeds, seeds, strict=True):
-            for done, value in enumerate(curve):
-                step = min(done * epoch, run.params.training.steps)
-                run.metric(f"{name}-{seed}/accuracy", value, step)
     caption = "Accuracy on the same validation nodes after each epoch, a line a seed."
-    run.figure("accuracy", pictures.accuracies(accuracies), caption=caption)
+    run.figure("accuracy", pictures.accuracies(by_variant), caption=caption)
