@@ -18,11 +18,11 @@ Kind = Literal["sage", "gcn", "gat"]
 
 
 class Messages(NamedTuple):
-    """A block as tensors: message i goes from source `sources[i]` to target `targets[i]` of `count`."""
+    """A block as tensors: message i goes from source `sources[i]` to target `targets[i]` of `size`."""
 
     sources: Int[Tensor, " messages"]
     targets: Int[Tensor, " messages"]
-    count: int
+    size: int
 
 
 def messages_of(block: Block) -> Messages:
@@ -34,7 +34,7 @@ def messages_of(block: Block) -> Messages:
 
 def summed(values: Float[Tensor, "messages ..."], block: Messages) -> Float[Tensor, "targets ..."]:
     """Sum of what each target hears."""
-    return values.new_zeros(block.count, *values.shape[1:]).index_add_(0, block.targets, values)
+    return values.new_zeros(block.size, *values.shape[1:]).index_add_(0, block.targets, values)
 
 
 def heard(x: Float[Tensor, "sources ..."], block: Messages) -> Float[Tensor, "messages ..."]:
@@ -44,14 +44,14 @@ def heard(x: Float[Tensor, "sources ..."], block: Messages) -> Float[Tensor, "me
 
 def mean(x: Float[Tensor, "sources d"], block: Messages) -> Float[Tensor, "targets d"]:
     """Mean of what each target hears; zero where it hears nothing."""
-    counts = torch.bincount(block.targets, minlength=block.count).clamp(min=1)
+    counts = torch.bincount(block.targets, minlength=block.size).clamp(min=1)
     return summed(heard(x, block), block) / counts[:, None]
 
 
 def with_themselves(block: Messages) -> Messages:
     """The block with one more message to each target, its own."""
-    own = torch.arange(block.count, device=block.targets.device)
-    return Messages(torch.cat([block.sources, own]), torch.cat([block.targets, own]), block.count)
+    own = torch.arange(block.size, device=block.targets.device)
+    return Messages(torch.cat([block.sources, own]), torch.cat([block.targets, own]), block.size)
 
 
 class SAGELayer(nn.Module):
@@ -63,7 +63,7 @@ class SAGELayer(nn.Module):
 
     def forward(self, x: Float[Tensor, "sources i"], block: Messages) -> Float[Tensor, "targets o"]:
         """New values of the targets."""
-        new: Tensor = self.own(x[: block.count]) + self.neighbours(mean(x, block))
+        new: Tensor = self.own(x[: block.size]) + self.neighbours(mean(x, block))
         return new
 
 
@@ -94,7 +94,7 @@ class GATLayer(nn.Module):
         """New values of the targets."""
         block = with_themselves(block)
         values = self.linear(x).unflatten(1, (self.heads, -1))
-        source, target = (values * self.to_source).sum(-1), (values[: block.count] * self.to_target).sum(-1)
+        source, target = (values * self.to_source).sum(-1), (values[: block.size] * self.to_target).sum(-1)
         scores = F.leaky_relu(heard(source, block) + target.index_select(0, block.targets), 0.2)
         shares = softmax(scores, block)
         out = summed(heard(values, block) * shares[..., None], block)
@@ -104,7 +104,7 @@ class GATLayer(nn.Module):
 def softmax(scores: Float[Tensor, "messages h"], block: Messages) -> Float[Tensor, "messages h"]:
     """Shares of the messages to each target, which sum to 1."""
     index = block.targets[:, None].expand_as(scores)
-    most = scores.new_full((block.count, scores.shape[1]), -torch.inf).scatter_reduce(0, index, scores.detach(), "amax")
+    most = scores.new_full((block.size, scores.shape[1]), -torch.inf).scatter_reduce(0, index, scores.detach(), "amax")
     powers = (scores - most.index_select(0, block.targets)).exp()
     return powers / summed(powers, block).index_select(0, block.targets)
 

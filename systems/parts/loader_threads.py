@@ -26,7 +26,8 @@ def pipelined(items: Iterable[Any], steps: Sequence[Callable[[Any], Any]], depth
             working.append(pool.submit(_work, source, step, queue, stopped))
             source = _taken(queue)
         try:
-            yield from source
+            for item in source:  # noqa: UP028 - `yield from` would close the source, which has to be emptied
+                yield item
         finally:
             stopped.set()
             _drop(source)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import IO, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -135,7 +135,7 @@ def member_rows(path: Path, name: str) -> Iterator[Float32[np.ndarray, "some d"]
             yield np.frombuffer(content, dtype).reshape(-1, dim).astype(np.float32)
 
 
-def _header(file: zipfile.ZipExtFile) -> tuple[tuple[int, ...], np.dtype]:
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and type at the head of an .npy member."""
     np.lib.format.read_magic(file)
     shape, _, dtype = np.lib.format.read_array_header_1_0(file)

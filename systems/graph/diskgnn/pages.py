@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from systems.graph.diskgnn.accounting import PAGE
 from systems.parts.errors import UserError
@@ -37,7 +37,7 @@ class PageReader:
         first = np.searchsorted(pages, starts // PAGE) * (PAGE // 4) + starts % PAGE // 4
         return read[first[:, None] + np.arange(self.dim)]
 
-    def _read(self, path: Path, pages: Nodes) -> np.ndarray:
+    def _read(self, path: Path, pages: Nodes) -> UInt8[np.ndarray, " b"]:
         """Contents of ascending pages, one behind the other; neighbouring pages in one call."""
         if not len(pages):
             return np.empty(0, np.uint8)
@@ -51,7 +51,8 @@ class PageReader:
                 _fill(file, memoryview(memory)[start * PAGE : end * PAGE], int(pages[start]) * PAGE)
         finally:
             os.close(file)
-        return np.frombuffer(memory, np.uint8)
+        contents: UInt8[np.ndarray, " b"] = np.frombuffer(memory, np.uint8)
+        return contents
 
     def _open(self, path: Path) -> int:
         try:
@@ -63,8 +64,7 @@ class PageReader:
 
 
 def _fill(file: int, memory: memoryview, offset: int) -> None:
-    """Read into `memory` from `offset` of a file, which may end in its last page."""
-    wanted = min(len(memory), os.fstat(file).st_size - offset)
+    """Read whole pages from `offset` of a file, which may end in the last of them."""
     got = os.preadv(file, [memory], offset)
-    if got < wanted:
-        raise OSError(f"{got} of {wanted} bytes read at {offset}")
+    if got <= len(memory) - PAGE:
+        raise OSError(f"{got} of {len(memory)} bytes read at {offset}")

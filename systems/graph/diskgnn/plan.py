@@ -90,8 +90,8 @@ def segment_length(cold: Sequence[Nodes], nodes: int, blowup: float) -> tuple[in
     shared, single = 0, 0
     for done, some in enumerate(cold, 1):
         before = counts[some]
-        shared += np.count_nonzero(before == 1)
-        single += np.count_nonzero(before == 0) - np.count_nonzero(before == 1)
+        new, again = int((before == 0).sum()), int((before == 1).sum())
+        shared, single = shared + again, single + new - again
         counts[some] += 1
         if (shared + single) * len(cold) / done < blowup * nodes:
             return done, shared

@@ -85,9 +85,15 @@ def train(run: Run[Params]) -> None:
             curves[label] = [*module.accuracies, module.watch()]
             save_network(run.output, label, network)
     record(run, curves, layers.saved.batches)
-    networks = {label: run.params.variants[variant_of(label)].network for label in curves}
-    sizes = {"dim": data.meta.dim, "classes": data.meta.classes, "fanouts": layers.saved.fanouts}
-    save_model(run.output, SavedModel(**sizes, networks=networks, best=run.params.best, accuracies=curves))
+    saved = SavedModel(
+        dim=data.meta.dim,
+        classes=data.meta.classes,
+        fanouts=layers.saved.fanouts,
+        networks={label: run.params.variants[variant_of(label)].network for label in curves},
+        best=run.params.best,
+        accuracies={label: tuple(curve) for label, curve in curves.items()},
+    )
+    save_model(run.output, saved)
 
 
 def check_fit(params: Params, data: Dataset, layers: Layers) -> None:
