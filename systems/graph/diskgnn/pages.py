@@ -35,7 +35,8 @@ class PageReader:
         pages = np.unique(under[under <= (starts[:, None] + 4 * self.dim - 1) // PAGE])
         read = self._read(path, pages).view(np.float32)
         first = np.searchsorted(pages, starts // PAGE) * (PAGE // 4) + starts % PAGE // 4
-        return read[first[:, None] + np.arange(self.dim)]
+        found: Float32[np.ndarray, "rows d"] = read[first[:, None] + np.arange(self.dim)]
+        return found
 
     def _read(self, path: Path, pages: Nodes) -> UInt8[np.ndarray, " b"]:
         """Contents of ascending pages, one behind the other; neighbouring pages in one call."""
