@@ -24,11 +24,11 @@ help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 run: $(READY) ## Reproduce the default pipeline, then print the headline figures and where to look
-	dvc repro
+	python -m flows.reproduce
 	python -m stages.reporting.summary
 
-# Tests run side by side; more threads than cores would wait for each other.
-test test-fast smoke: export OMP_NUM_THREADS := 1
+# Stages and tests run side by side; more threads than cores would wait for each other.
+run test test-fast smoke: export OMP_NUM_THREADS := 1
 
 test: $(READY) system ## Run all tests: the fast ones side by side, then those that take minutes
 	pytest -n 2 -m 'not slow'

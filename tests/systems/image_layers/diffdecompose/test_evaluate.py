@@ -47,7 +47,7 @@ def test_perceptual_scores_look_at_the_truth_once(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(evaluate, "STLPIPS", loads(difference))
     monkeypatch.setattr(evaluate, "EfficientNetLite0Features", loads(Colours()))
     comp, bg, guess = noise(0), noise(1), noise(2)
-    params = evaluate.Params(data="toy", weights="toy")
+    params = evaluate.Params(data="toy", model="toy", layers="toy", weights="toy")
     run = StageRun("evaluate", "toy", params, {"weights": tmp_path}, tmp_path / "out", tmp_path / "reports")
 
     truth = evaluate.Truth(None, comp, comp, bg)  # type: ignore[arg-type] - the table is not looked at
@@ -66,7 +66,14 @@ def test_perceptual_scores_look_at_the_truth_once(tmp_path: Path, monkeypatch: p
 def test_the_score_is_the_background_error_of_the_best_variant_over_its_seeds(
     tmp_path: Path, best: str, score: float
 ) -> None:
-    run = StageRun("evaluate", "diffdecompose", evaluate.Params(data="d"), {}, tmp_path / "none", tmp_path / "reports")
+    run = StageRun(
+        "evaluate",
+        "diffdecompose",
+        evaluate.Params(data="d", model="m", layers="l"),
+        {},
+        tmp_path / "none",
+        tmp_path / "reports",
+    )
     evaluate.record_scores(run, ERRORS, best)
     assert run.metrics[SCORE] == score
     assert run.metrics["headline/background RMSE: mean of samples"] == score

@@ -1,0 +1,1 @@
+"""Track language: systems that take a task apart into smaller ones."""
