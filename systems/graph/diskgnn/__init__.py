@@ -1,7 +1,7 @@
 """39. DiskGNN (2024): out-of-core GNN training that samples first, then packs the features each mini-batch will need.
 
-"DiskGNN: Bridging I/O Efficiency and Model Accuracy for Out-of-Core GNN Training", github Liu-rj/DiskGNN; checked
-against its code (examples/sampling.py, feat_packing.py, batched_packing.py, train_multi_thread.py) and result tables.
+"DiskGNN: Bridging I/O Efficiency and Model Accuracy for Out-of-Core GNN Training", github Liu-rj/DiskGNN;
+checked against its code (examples/sampling.py, feat_packing.py, batched_packing.py, train_multi_thread.py) and tables.
 With all mini-batches of an epoch sampled ahead, the most popular nodes go to memory, what several batches of a segment
 need to a disk cache in min-hash order, and the rest to a packed file a batch, which is read in one piece.
 Approximated at small scale: WordNet (117,659 synsets, their glosses as features, lexicographer files as classes) in
