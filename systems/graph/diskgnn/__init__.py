@@ -8,7 +8,7 @@ Approximated at small scale: WordNet (117,659 synsets, their glosses as features
 place of papers100M; level 1 is a second array where there is no GPU; pages are counted, since a small file would sit
 in the page cache; the graph cut into parts follows a Cuthill-McKee order in place of METIS.
 To expect: about a fifth of the raw layout's pages at 10 % in memory, and reused samples within a point of new ones; see
-docs/ledger.md. About 10 minutes on one core. `scales/full.yaml` has the published sizes.
+docs/ledger.md. About 3 minutes on one core. `scales/full.yaml` has the published sizes.
 
     python -m stages decompose diskgnn
 """
