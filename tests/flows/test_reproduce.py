@@ -61,7 +61,8 @@ def test_each_run_has_its_table_in_the_dashboard(finished: tuple[Path, str], pre
 def test_a_browser_shows_the_run_and_its_stages(finished: tuple[Path, str], prefect_url: str, tmp_path: Path) -> None:
     run = ask(prefect_url, "flow_runs", sort="START_TIME_ASC")[0]
     page = f"{prefect_url.removesuffix('/api')}/runs/flow-run/{run['id']}"
-    seen = browser.seen(page, tmp_path, 1600, 1600)
+    looks = (browser.seen(page, tmp_path, 1600, 1600) for _ in range(5))  # its clock may outrun a busy server's answers
+    seen = next((look for look in looks if all(name in look for name in ALL)), "")
     assert run["name"] in seen
     assert "Completed" in seen
     assert all(name in seen for name in ALL)
