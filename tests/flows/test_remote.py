@@ -52,7 +52,10 @@ touch $MARKS/$1.here
 for i in $(seq 400); do [ -e $MARKS/$2.here ] && [ ! -e $MARKS/$1.hold ] && exit 0; sleep 0.1; done
 exit 1
 """
-IMPATIENT = "import sys, flows.handed as h; h.LOST_SECONDS = 12; from flows.reproduce import command, main; sys.exit(command(main))"
+IMPATIENT = (
+    "import sys, flows.handed as h; h.LOST_SECONDS = 12; "
+    "from flows.reproduce import command, main; sys.exit(command(main))"
+)
 
 
 @dataclass
