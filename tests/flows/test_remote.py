@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+import yaml
 
 from tests.flows import toy
 from tests.flows.pipelines import contents
@@ -70,6 +72,24 @@ killed = pathlib.Path(os.environ["MARKS"], "killed")
 flows.handed.Run = Run
 sys.exit(command(main))
 """
+
+
+AWAY = """
+import json, os, pathlib, sys, uuid
+import flows.handed
+from flows.reproduce import command, main
+
+class Handed(flows.handed.Handed):
+    def _hand(self, client):
+        pathlib.Path("new.txt").write_text("changed meanwhile")
+        self.made = json.loads(os.environ["MADE"])
+
+flows.handed.Handed, flows.handed.deployment = Handed, lambda pool: uuid.uuid4()
+sys.exit(command(main))
+"""
+"""The command with a worker that brings back what it was asked for, but too late."""
+NOBODY = "http://127.0.0.1:9/api"
+"""The port of the discard service."""
 
 
 @dataclass
@@ -179,3 +199,36 @@ def test_the_stage_of_a_killed_worker_goes_to_another(site: Site) -> None:
     assert site.marked("left") == [first, "b" if first == "a" else "a"]
     assert toy.outcomes(printed) == dict.fromkeys(["top", "left", "right", "bottom"], "ran")
     assert "up to date" in toy.call(site.here, "dvc", "status")
+
+
+LACKING: dict[str, tuple[str, dict[str, str]]] = {
+    "a DVC remote": ("dvc: no remote specified", {}),
+    "a pool": ("has no such pool; start python -m flows.worker --pool nosuch", {}),
+    "an answer": (f"PREFECT_API_URL={NOBODY}: no answer", {"PREFECT_API_URL": NOBODY}),
+    "a server": ("--workers nosuch: PREFECT_API_URL is not set", {"PREFECT_API_URL": ""}),
+}
+
+
+@pytest.mark.parametrize("what", LACKING)
+def test_what_machines_must_share_and_do_not_is_told_in_one_line(here: Path, prefect_url: str, what: str) -> None:
+    line, variables = LACKING[what]
+    if what == "a DVC remote":
+        toy.call(here, "dvc", "remote", "remove", "store")
+    words = ("-m", "flows.reproduce", "--workers", "nosuch")
+    printed = toy.call(here, sys.executable, *words, expected=2, **variables)
+    assert line in printed
+    assert len(printed.strip().splitlines()) == 1
+    assert not (here / "dvc.lock").exists()
+
+
+def test_inputs_that_change_while_a_stage_is_away_fail_it_by_name(here: Path, prefect_url: str) -> None:
+    variables = {"MARKS": str(here.parent), "WHO": "here"}
+    toy.call(here, "dvc", "repro", "top", **variables)
+    toy.call(here, "dvc", "push", "-q")
+    made = json.dumps(yaml.safe_load((here / "dvc.lock").read_text())["stages"]["top"]["outs"])
+    (here / "dvc.lock").unlink()
+    shutil.rmtree(here / ".dvc" / "cache")
+    printed = toy.call(here, sys.executable, "-c", AWAY, "--workers", POOL, "top", expected=1, MADE=made, **variables)
+    assert toy.outcomes(printed) == {"top": "failed"}
+    assert "inputs differ from those it was handed over with, first at path: new.txt" in printed
+    assert not (here / "dvc.lock").exists()

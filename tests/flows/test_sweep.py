@@ -23,6 +23,7 @@ GRID = ("--grid", "model.width=1,2", "--grid", "model.kind=plain,[a, 1]", "--nam
 METRIC = ("--metric", "eval.json:loss")
 WIDTHS = ("--grid", "model.width=1,2,3", "--name", "widths", *METRIC)
 slow = pytest.mark.slow  # each run of the command starts several processes
+after_one = pytest.mark.xdist_group("swept")
 
 
 @pytest.fixture
@@ -53,6 +54,7 @@ def recorded(place: Path) -> list[Any]:
 
 
 @slow
+@after_one
 def test_a_grid_is_the_experiments_of_dvc_exp_run(swept: tuple[Path, Path, str]) -> None:
     folder, plain, _ = swept
     points = {f"grid-{i + 1}": p for i, p in enumerate([(1, "plain"), (1, "[a, 1]"), (2, "plain"), (2, "[a, 1]")])}
@@ -69,6 +71,7 @@ def test_a_grid_is_the_experiments_of_dvc_exp_run(swept: tuple[Path, Path, str])
 
 
 @slow
+@after_one
 def test_trials_share_one_cache_and_leave_nothing_else(swept: tuple[Path, Path, str]) -> None:
     folder, plain, _ = swept
     assert starts(folder)[:2] == ["data-1", "data-1"]  # once a kind; the width is nothing to it
@@ -81,6 +84,7 @@ def test_trials_share_one_cache_and_leave_nothing_else(swept: tuple[Path, Path, 
 
 
 @slow
+@after_one
 def test_the_best_comes_into_the_workspace(swept: tuple[Path, Path, str], tmp_path: Path) -> None:
     folder, _, printed = swept
     line = printed.split("into the workspace with: ")[1].splitlines()[0]
@@ -94,6 +98,7 @@ def test_the_best_comes_into_the_workspace(swept: tuple[Path, Path, str], tmp_pa
 
 
 @slow
+@after_one
 def test_mlflow_has_the_figures_of_dvc_exp_show(swept: tuple[Path, Path, str]) -> None:
     folder = swept[0]
     runs = recorded(folder.parent)
@@ -108,6 +113,7 @@ def test_mlflow_has_the_figures_of_dvc_exp_show(swept: tuple[Path, Path, str]) -
 
 
 @slow
+@after_one
 def test_a_finished_sweep_is_told_again_and_a_grid_may_grow(swept: tuple[Path, Path, str], tmp_path: Path) -> None:
     folder, before = swept[0], starts(swept[0])
     left = folder / ".work/sweeps/grid/grid-1"
@@ -234,6 +240,14 @@ def test_a_name_is_for_one_sweep_on_one_state_of_the_files(folder: Path) -> None
     assert "--name one: began on other files" in sweep(folder, *one, expected=2)
     sweeping.call(folder, "dvc", "exp", "run", "--temp", "--name", "two-1")
     assert "an experiment two-1 already" in sweep(folder, "--grid", "model.width=1", "--name", "two", expected=2)
+
+
+def test_a_server_that_does_not_answer_is_refused_before_anything_is_made(untouched: Path) -> None:
+    nobody = "http://127.0.0.1:9/api"  # the port of the discard service
+    printed = sweep(untouched, *GRID, expected=2, PREFECT_API_URL=nobody)
+    assert f"PREFECT_API_URL={nobody}: no answer" in printed
+    assert len(printed.strip().splitlines()) == 1
+    assert not (untouched / ".work/sweeps/grid").exists()
 
 
 def test_help_is_light() -> None:

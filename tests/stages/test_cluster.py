@@ -22,6 +22,7 @@ from tests.smoke import PROJECT, environment, override
 from tests.stages.dask_cluster import Cluster, careful, cluster, contents, faulty, poison, square
 
 WHO = ("synthesize", "alphablend")
+shared = pytest.mark.xdist_group("two workers")  # of one cluster
 NOBODY = "tcp://127.0.0.1:9"
 """The port of the discard service, on which nothing listens."""
 
@@ -39,6 +40,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
+@shared
 def test_results_come_in_order_from_both_workers(two: Cluster) -> None:
     """Items are given out until both have worked; at most twice as many as threads are ahead of the results."""
     taken, finders = 0, set[int]()
@@ -58,6 +60,7 @@ def test_results_come_in_order_from_both_workers(two: Cluster) -> None:
 
 
 @pytest.mark.slow
+@shared
 def test_inputs_lie_at_the_workers_as_they_lie_here(two: Cluster, tmp_path: Path) -> None:
     (tmp_path / "folder" / "inner").mkdir(parents=True)
     (tmp_path / "folder" / "inner" / "b.txt").write_text("in a folder")
@@ -71,6 +74,7 @@ def test_inputs_lie_at_the_workers_as_they_lie_here(two: Cluster, tmp_path: Path
 
 
 @pytest.mark.slow
+@shared
 def test_the_first_error_in_order_is_raised_as_it_is(two: Cluster) -> None:
     results = on_cluster(two.address, WHO, faulty, range(20), {})
     assert list(itertools.islice(results, 3)) == [0, 1, 2]
@@ -82,6 +86,7 @@ def test_the_first_error_in_order_is_raised_as_it_is(two: Cluster) -> None:
 
 
 @pytest.mark.slow
+@shared
 def test_a_worker_of_another_commit_is_refused_by_name(two: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     module, here = "systems/parts/blend.py", dask.found()
     monkeypatch.setattr(dask, "found", lambda: {**here, module: "other"})
@@ -91,6 +96,7 @@ def test_a_worker_of_another_commit_is_refused_by_name(two: Cluster, monkeypatch
 
 
 @pytest.mark.slow
+@shared
 def test_code_that_the_stage_does_not_use_may_differ(two: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     here = dask.found()
     monkeypatch.setattr(dask, "found", lambda: {**here, "systems/image_layers/diffdecompose/train.py": "other"})
