@@ -202,7 +202,7 @@ def test_the_stage_of_a_killed_worker_goes_to_another(site: Site) -> None:
 
 
 LACKING: dict[str, tuple[str, dict[str, str]]] = {
-    "a DVC remote": ("dvc: no remote specified", {}),
+    "a DVC remote": ("no remote specified in", {}),
     "a pool": ("has no such pool; start python -m flows.worker --pool nosuch", {}),
     "an answer": (f"PREFECT_API_URL={NOBODY}: no answer", {"PREFECT_API_URL": NOBODY}),
     "a server": ("--workers nosuch: PREFECT_API_URL is not set", {"PREFECT_API_URL": ""}),
