@@ -27,6 +27,7 @@ from flows.engine import BAD, Engine, View
 from flows.graph import Selection, Step
 from flows.handed import BEAT, BEAT_SECONDS, FLOW
 from flows.handover import Entry, agree, pull, push
+from flows.patience import patiently
 from flows.project import Options, opened
 from flows.resources import limits
 from flows.snapshot import checked_out
@@ -98,7 +99,7 @@ class Beat:
         self.told: dict[str, Any] = {"worker": socket.gethostname(), "beat": 0}
         first = ArtifactCreate(type=BEAT, key=BEAT, description=SAYS, data=self.told, flow_run_id=flow_run.id)
         with get_client(sync_client=True) as client:
-            self.artifact = client.create_artifact(first).id
+            self.artifact = patiently(lambda: client.create_artifact(first)).id
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._go_on, daemon=True)
 
@@ -115,7 +116,7 @@ class Beat:
         """Tell the outputs, as the last thing."""
         self.over.set()
         self.thread.join()
-        self._tell(outs=made)
+        patiently(lambda: self._tell(outs=made))
 
     def _go_on(self) -> None:
         while not self.over.wait(BEAT_SECONDS):

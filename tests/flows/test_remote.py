@@ -51,7 +51,7 @@ MEET = """
 echo $WHO >> $MARKS/$1
 touch $MARKS/$1.here
 [ -n "$ALONE" ] && exit 0
-for i in $(seq 400); do [ -e $MARKS/$2.here ] && [ ! -e $MARKS/$1.hold ] && exit 0; sleep 0.1; done
+for i in $(seq 6000); do [ -e $MARKS/$2.here ] && [ ! -e $MARKS/$1.hold ] && exit 0; sleep 0.1; done
 exit 1
 """
 IMPATIENT = """
