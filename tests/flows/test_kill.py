@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +64,20 @@ def kill_somewhere(engine: subprocess.Popen[bytes], folder: Path, chance: random
     while chance.random() < 0.99 and not (folder.parent / "starts").read_text() and time.monotonic() < limit:
         time.sleep(0.02)
     time.sleep(chance.uniform(0, 0.6))
-    stages = [child for child in psutil.Process(engine.pid).children() if "sleep" in " ".join(child.cmdline())]
+    stages = [child for child in psutil.Process(engine.pid).children() if "sleep" in words(child)]
     if stages and chance.random() < 0.3:
-        chance.choice(stages).kill()
+        with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+            chance.choice(stages).kill()
     else:
         engine.kill()
-    engine.wait(60)
+    engine.wait()
+
+
+def words(process: psutil.Process) -> str:
+    """The command line of a process; empty once it has ended."""
+    with suppress(psutil.NoSuchProcess):
+        return " ".join(process.cmdline())
+    return ""
 
 
 @pytest.mark.slow  # thirty runs that are killed
@@ -96,7 +105,7 @@ def test_a_half_written_list_of_reserved_paths_holds_up_nobody(tmp_path: Path, w
     folder = make(tmp_path / "project", hardlink_lock=False)
     (folder / "input.txt").write_text("once\n")
     (folder / ".dvc" / "tmp" / "rwlock").write_text(written)
-    assert start(folder).wait(60) == 0
+    assert start(folder).wait() == 0
     assert "up to date" in toy.call(folder, "dvc", "status")
 
 
@@ -128,19 +137,17 @@ def test_a_killed_flow_leaves_no_process(tmp_path: Path) -> None:
     variables = {key: value for key, value in toy.environment().items() if not key.startswith("PREFECT_")}
     command = [sys.executable, "-m", "flows.reproduce", "-P"]
     flow = subprocess.Popen(command, cwd=folder, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    limit = time.monotonic() + 180
-    while not (folder / "waiting").exists() and time.monotonic() < limit:
-        time.sleep(0.1)
+    toy.until((folder / "waiting").exists)
     family = psutil.Process(flow.pid).children(recursive=True)
     assert {"step.py", "server"} <= {word for child in family for word in child.cmdline()}
     flow.kill()
     flow.wait()
-    assert not psutil.wait_procs(family, timeout=10)[1]
+    assert toy.gone(family)
 
 
 def complete(folder: Path, snapshots: list[dict[str, Any]], runs: list[list[str]]) -> None:
     """Let a run end well and look at all of them: the end is DVC's, and what was locked was not run again."""
-    assert start(folder).wait(120) == 0
+    assert start(folder).wait() == 0
     runs.append(started(folder))
     final = locked(folder)
     assert len(final) == CHAINS * LENGTH
