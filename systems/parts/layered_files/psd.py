@@ -82,10 +82,10 @@ def _layer(stored: StoredLayer) -> Layer:
     known = {mode: blend for blend, mode in MODES.items()}
     more = stored.has_mask() or stored.has_effects() or stored.clipping
     if stored.kind != "pixel" or more or stored.blend_mode not in known:
-        what = f"{stored.kind} layer {stored.name!r} ({stored.blend_mode.name.lower()})"
-        wanted = ", ".join(mode.name.lower() for mode in known)
+        modes = ", ".join(mode.name.lower() for mode in known)
         raise ValueError(
-            f"{what} is none; pixel layers without mask, effect or clipping and blended by {wanted} are wanted"
+            f"{stored.kind} layer {stored.name!r}, {stored.blend_mode.name.lower()}; pixel layers without mask, effect "
+            f"or clipping, blended by {modes}, are wanted"
         )
     picture = stored.topil(apply_icc=False)
     if picture is None:
