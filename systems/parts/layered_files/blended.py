@@ -1,15 +1,18 @@
 """A foreground that was blended over a background, as a stack of layers.
 
-Glass bends what lies behind it, which no layered file can say. Its stack shows what is seen through the glass as a layer
-of its own; the glass itself is there too, hidden.
+Glass bends what lies behind it, which no layered file can say. Its stack shows what is seen through the glass as a
+layer of its own; the glass itself is there too, hidden.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from jaxtyping import UInt8
 
 from systems.parts.blend import blend
@@ -30,3 +33,14 @@ def blended(
     seen = quantise(blend(tau, unit(fg), unit(bg), params)) if fg[..., 3].any() else bg
     changed = (seen != bg).any(axis=2) * np.uint8(255)
     return Stack(size, (below, replace(upper, visible=False), Layer(SEEN, np.dstack((seen, changed)))))
+
+
+def read_rows(shards: Sequence[Path], columns: Sequence[str], rows: range) -> Iterator[Mapping[str, Any]]:
+    """Some rows of a table, counted over its shards; only those that hold any are read."""
+    first = 0
+    for shard in shards:
+        count = pq.read_metadata(shard).num_rows
+        start, end = max(rows.start - first, 0), min(rows.stop - first, count)
+        if start < end:
+            yield from pq.read_table(shard, columns=list(columns)).slice(start, end - start).to_pylist()
+        first += count

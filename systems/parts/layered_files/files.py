@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib
 import struct
 import zipfile
 import zlib
@@ -20,8 +19,6 @@ from systems.parts.whole import whole
 
 Format = Literal["png", "ora", "psd", "tiff"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-WRITERS = {"png": "folder", "ora": "openraster", "psd": "psd", "tiff": "tiff"}
-"""Module of each format, imported when it is asked for."""
 ENDINGS: dict[str, Format] = {"": "png", ".ora": "ora", ".psd": "psd", ".tif": "tiff", ".tiff": "tiff"}
 """Endings of names and the format they mean; a folder has none."""
 BROKEN = (
@@ -58,7 +55,7 @@ def write(stack: Stack, path: Path, kind: Format) -> None:
 
 def read(path: Path) -> Stack:
     """The stack in a file, or in a folder of PNGs; raises `UserError` where there is none."""
-    kind = "png" if path.is_dir() else ENDINGS.get(path.suffix.lower() or ".")
+    kind: Format | None = "png" if path.is_dir() else ENDINGS.get(path.suffix.lower() or ".")
     if kind is None:
         raise UserError(f"file {path}: a folder or an ending of {', '.join(filter(None, ENDINGS))} is wanted")
     try:
@@ -69,5 +66,9 @@ def read(path: Path) -> Stack:
     return stack
 
 
-def _module(kind: str) -> ModuleType:
-    return importlib.import_module(f"systems.parts.layered_files.{WRITERS[kind]}")
+def _module(kind: Format) -> ModuleType:
+    """The module of a format; imported when one is asked for, as most of what imports this one asks for none."""
+    from systems.parts.layered_files import openraster, psd, tiff
+
+    modules: dict[Format, ModuleType] = {"png": folder, "ora": openraster, "psd": psd, "tiff": tiff}
+    return modules[kind]
