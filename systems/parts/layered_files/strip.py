@@ -3,23 +3,26 @@
     run.figure(f"stacks/{name}", *strip(picture, stack, "What it shows."))
 
 The tiles lie below each other: the picture, then every layer from the bottom. What the words of a PNG hold tells them
-apart again. A page carries all its samples, so they are small: 256 px a side and a dozen a system are many.
+apart again. A page carries all its samples, so of a large picture every second, third, ... pixel is kept: each is still
+blended of the same layers, as it would not be after smoothing.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import UInt8
 
 from systems.parts.layered_files.folder import described, layer_of
-from systems.parts.layered_files.stack import Stack, with_alpha
+from systems.parts.layered_files.stack import Layer, Stack, with_alpha
 
 FOLDER = "stacks"
 """Where among a stage's plots the report looks for samples."""
+LARGEST = 256
+"""Pixels a side of a sample."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,25 @@ class Sample:
 
 def strip(picture: UInt8[np.ndarray, "h w c"], stack: Stack, caption: str) -> tuple[UInt8[np.ndarray, "H W 4"], str]:
     """Pixels and words of the PNG."""
+    step = -(-max(stack.size) // LARGEST)
+    picture, stack = picture[::step, ::step], thinned(stack, step)
     tiles = [with_alpha(picture), *(layer.rgba for layer in stack.layers)]
     widest = max(tile.shape[1] for tile in tiles)
     pixels = np.concatenate([np.pad(tile, ((0, 0), (0, widest - tile.shape[1]), (0, 0))) for tile in tiles])
     rows = [{"height": layer.rgba.shape[0], "width": layer.rgba.shape[1], **described(layer)} for layer in stack.layers]
     return pixels, json.dumps({"caption": caption, "size": list(stack.size), "layers": rows})
+
+
+def thinned(stack: Stack, step: int) -> Stack:
+    """Every `step`-th pixel of the picture and of its layers."""
+    width, height = (-(-side // step) for side in stack.size)
+    return Stack((width, height), tuple(_thinned(layer, step) for layer in stack.layers))
+
+
+def _thinned(layer: Layer, step: int) -> Layer:
+    x, y = (-(-place // step) for place in layer.offset)
+    kept = layer.rgba[y * step - layer.offset[1] :: step, x * step - layer.offset[0] :: step]
+    return replace(layer, rgba=kept if kept.size else np.zeros((1, 1, 4), np.uint8), offset=(x, y))
 
 
 def unstrip(pixels: UInt8[np.ndarray, "H W 4"], words: str) -> Sample:
