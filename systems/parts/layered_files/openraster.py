@@ -1,7 +1,7 @@
 """OpenRaster, the open format of Krita, GIMP and MyPaint: a ZIP of PNGs and `stack.xml`.
 
-After the baseline of openraster.org. `svg:plus` is there what `additive` is here; some programs take it differently where
-the sum of two colours passes white under an alpha that is not opaque.
+After the baseline of openraster.org. `svg:plus` is there what `additive` is here; some programs take it differently
+where the sum of two colours passes white under an alpha that is not opaque.
 """
 
 from __future__ import annotations
