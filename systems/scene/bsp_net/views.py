@@ -38,7 +38,8 @@ def front(voxels: Float[Tensor, "b ..."]) -> Float[Tensor, "b h w"]:
     if voxels.dim() == 3:
         return voxels
     depth = torch.linspace(1, FARTHEST, voxels.shape[1], device=voxels.device)
-    return (voxels * depth[:, None, None]).amax(1)
+    nearest: Float[Tensor, "b h w"] = (voxels * depth[:, None, None]).amax(1)
+    return nearest
 
 
 def seen(voxels: Float[Tensor, "b ..."], noise: float, generator: torch.Generator) -> Float[Tensor, "b h w"]:
@@ -67,7 +68,7 @@ class ViewEncoder(nn.Sequential):
 @torch.no_grad()
 def shapes_of(net: BSPNet, code: Float[Tensor, "b z"]) -> Bool[Tensor, "b ..."]:
     """The shapes of codes, on the network's own grid."""
-    return net.is_inside(net.code_distances(code)).unflatten(1, (net.given.side,) * net.given.dims)
+    return net.is_inside(net.code_distances(code)).reshape([-1, *[net.given.side] * net.given.dims])
 
 
 def shown(*rows: Float[Tensor, "n h w"]) -> UInt8[np.ndarray, "H W 3"]:

@@ -50,7 +50,7 @@ def test_an_encoder_of_pictures_learns_the_codes_and_nothing_else_changes(given:
     net, encoder = BSPNet(given, 1), ViewEncoder(given)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     module = FromView(encoder, net, GIVEN, 0, some(given).byte())
-    module.log = lambda *_, **__: None  # type: ignore[method-assign, assignment]
+    module.log = lambda *_, **__: None  # type: ignore[method-assign]
     optimizer = module.configure_optimizers()
     losses = []
     for _ in range(60):
