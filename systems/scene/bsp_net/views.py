@@ -38,8 +38,7 @@ def front(voxels: Float[Tensor, "b ..."]) -> Float[Tensor, "b h w"]:
     if voxels.dim() == 3:
         return voxels
     depth = torch.linspace(1, FARTHEST, voxels.shape[1], device=voxels.device)
-    nearest: Float[Tensor, "b h w"] = (voxels * depth[:, None, None]).amax(1)
-    return nearest
+    return torch.amax(voxels * depth[:, None, None], 1)
 
 
 def seen(voxels: Float[Tensor, "b ..."], noise: float, generator: torch.Generator) -> Float[Tensor, "b h w"]:
@@ -48,7 +47,8 @@ def seen(voxels: Float[Tensor, "b ..."], noise: float, generator: torch.Generato
     ground, contrast = torch.rand(2, len(clean), 1, 1, generator=generator).to(clean)
     low, high = CONTRASTS
     grain = noise * torch.randn(clean.shape, generator=generator).to(clean)
-    return DARKEST * ground + (low + (high - low) * contrast) * clean + grain
+    picture: Float[Tensor, "b h w"] = DARKEST * ground + (low + (high - low) * contrast) * clean + grain
+    return picture
 
 
 class ViewEncoder(nn.Sequential):
