@@ -6,7 +6,7 @@ OpenAI-compatible chat endpoint; a handler may be a decomposer itself, and call 
 Approximated at small scale: character models of 0.35 M weights, to which template phrases are one token, stand for the
 large model; the writer of programs quotes 1 to 6 words but sees whole programs of 1 to 3 words alone; the halves of a
 list, their joining and the program of the reversal are functions; look-ups retrieve by BM25 and read by rule.
-To expect: see docs/ledger.md. About 20 minutes on one core.
+To expect: see docs/ledger.md. About 25 minutes on one core.
 
     python -m stages decompose decomp
 """

@@ -51,9 +51,10 @@ class LocalModel:
     @torch.no_grad()
     def complete(self, handler: str, texts: Sequence[str]) -> list[str]:
         """The line with which the model answers each text."""
-        shape = {"tokenize": False, "add_generation_prompt": True}
-        said = (conversation(handler, self.prompt_set, text) for text in texts)
-        prompts = [str(self.tokenizer.apply_chat_template(turns, **shape)) for turns in said]
+        prompts = [
+            str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+            for turns in (conversation(handler, self.prompt_set, text) for text in texts)
+        ]
         read = self.tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
         fixed = {"do_sample": False, "max_new_tokens": MOST_TOKENS, "pad_token_id": self.tokenizer.pad_token_id}
         written = self.network.generate(**read, **fixed, eos_token_id=self.stops)
