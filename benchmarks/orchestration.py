@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,10 +57,10 @@ class Case:
     peer: bool = False
 
 
-def stages(chains: int, length: int, seconds: float = 0.0) -> dict[str, dict[str, object]]:
-    """Chains of trivial stages, each of which adds a line."""
+def stages(chains: Iterable[int], length: int, seconds: float = 0.0) -> dict[str, dict[str, object]]:
+    """Chains of trivial stages, each of which adds a line. Chains of the same number would share the run cache."""
     made: dict[str, dict[str, object]] = {}
-    for chain in range(chains):
+    for chain in chains:
         source = "input.txt"
         for place in range(length):
             name, out = f"s{chain}-{place}", f"out-{chain}-{place}.txt"
@@ -75,7 +75,7 @@ def one_file(chains: int, length: int, seconds: float = 0.0) -> Callable[[Path],
     """A project whose stages stand in one dvc.yaml."""
 
     def make(folder: Path) -> None:
-        project(folder, {"": stages(chains, length, seconds)})
+        project(folder, {"": stages(range(chains), length, seconds)})
 
     return make
 
@@ -84,8 +84,7 @@ def families(chains: int, length: int, count: int) -> Callable[[Path], None]:
     """The same chains in several folders."""
 
     def make(folder: Path) -> None:
-        shares = [chains // count + (place < chains % count) for place in range(count)]
-        project(folder, {f"family{place}": stages(share, length) for place, share in enumerate(shares) if share})
+        project(folder, {f"family{place}": stages(range(place, chains, count), length) for place in range(count)})
 
     return make
 

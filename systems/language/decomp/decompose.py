@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,14 @@ from pydantic import Field
 
 from systems.language.decomp import models
 from systems.language.decomp.draw import tree
-from systems.language.decomp.methods import TRAINED, Method, prompted_methods, symbolic_methods, trained_methods
+from systems.language.decomp.methods import (
+    TRAINED,
+    Method,
+    prompted_look_ups,
+    prompted_methods,
+    symbolic_methods,
+    trained_methods,
+)
 from systems.language.decomp.prompts import ChatModel
 from systems.parts.chat import Chat, Endpoint
 from systems.parts.errors import UserError
@@ -54,6 +62,7 @@ class Params(Strict):
     depth: int = Field(default=20, gt=0, description="programs inside each other at most")
     learned_lists: bool = Field(default=False, description="halve and join by the trained handlers too")
     local_questions: int = Field(default=8, gt=0, description="questions of the local model: the first two-word ones")
+    local_contexts: int = Field(default=1, ge=0, description="sets of facts whose look-ups it is asked too")
     prompt_sets: tuple[int, ...] = Field(default=(0,), min_length=1, description="sets of worked examples, a seed each")
     hosted_questions: int = Field(default=200, gt=0, description="questions a suite and size for the hosted model")
     endpoint: Endpoint = Field(default=Endpoint(), description="where the hosted model answers")
@@ -70,15 +79,20 @@ def decompose(run: Run[Params]) -> None:
 
 def by_rule(run: Run[Params], tests: Sequence[Row]) -> None:
     """The symbolic library, a context at a time for the look-ups."""
-    groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
-    for row in tests:
-        groups[tuple(row["context"])].append(row)
     found: dict[str, list[Row]] = defaultdict(list)
-    for context, rows in groups.items():
+    for context, rows in by_context(tests).items():
         for method in symbolic_methods(context):
             found[method.name] += answers(run, method, 0, rows)
     for name, rows in found.items():
         write(run.output, name, 0, rows)
+
+
+def by_context(tests: Sequence[Row]) -> dict[tuple[str, ...], list[Row]]:
+    """Questions by the facts they are about; those that are about none under none."""
+    groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for row in tests:
+        groups[tuple(row["context"])].append(row)
+    return groups
 
 
 def by_training(run: Run[Params], tests: Sequence[Row]) -> None:
@@ -118,8 +132,15 @@ def by_local_model(run: Run[Params], tests: Sequence[Row]) -> None:
         return
     few = [row for row in tests if row["suite"] == "letters" and row["size"] == min(sizes(tests, "letters"))]
     model = LocalModel(folder)
+    found: dict[str, list[Row]] = defaultdict(list)
     for method in prompted_methods("smollm2", model, hierarchy=False):
-        write(run.output, method.name, 0, answers(run, method, 0, few[: run.params.local_questions]))
+        found[method.name] += answers(run, method, 0, few[: run.params.local_questions])
+    looked_up = by_context([row for row in tests if row["suite"] == "look_up"])
+    for context, rows in islice(looked_up.items(), run.params.local_contexts):
+        for method in prompted_look_ups("smollm2", model, context):
+            found[method.name] += answers(run, method, 0, rows)
+    for name, rows in found.items():
+        write(run.output, name, 0, rows)
 
 
 def by_endpoint(run: Run[Params], tests: Sequence[Row]) -> None:

@@ -14,8 +14,8 @@ from systems.parts.errors import UserError
 
 EXAMPLES = 8
 """Worked examples a prompt: with fewer the model does not even copy made-up words."""
-PROGRAMS = 4
-"""Worked programs a prompt, which are longer: its reading costs more than its answer."""
+LONG = 4
+"""Worked examples a prompt of those that are longer: its reading costs more than its answer."""
 MOST_TOKENS = 48
 WRITTEN = re.compile(r"(?<=QS: )(.+\n)")
 """A step of a draft that its decomposer wrote."""
@@ -23,8 +23,8 @@ WRITTEN = re.compile(r"(?<=QS: )(.+\n)")
 
 def conversation(handler: str, prompt_set: int, text: str) -> list[dict[str, str]]:
     """Worked examples and a text to go on from, as turns of who asks and who answers: so the model was trained."""
-    draft = text.startswith("QC: ")
-    shown = worked(handler, prompt_set, PROGRAMS if draft else EXAMPLES)
+    long = text.startswith("QC: ") or handler in {"read", "whole"}
+    shown = worked(handler, prompt_set, LONG if long else EXAMPLES)
     turns = [turn.strip() for parts in [*shown, WRITTEN.split(text)] for turn in parts]
     roles = ("system", *islice(cycle(("user", "assistant")), len(turns)))
     return [{"role": role, "content": turn} for role, turn in zip(roles, (SYSTEM, *turns), strict=True)]

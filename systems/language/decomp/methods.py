@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from systems.language.decomp import symbolic
 from systems.language.decomp.models import CharModel, Model, concluded, decomposer, handler
+from systems.language.decomp.prompts import shown
 from systems.parts.interpreter import Library
 
 WORDS = {"letters": "letter_cat", "long": "str_position"}
@@ -74,3 +75,19 @@ def prompted_methods(name: str, model: Model, hierarchy: bool) -> Iterator[Metho
     yield Method(f"{name} decomposed", Library(handlers, decomposers), {"letters": "letter_cat", "reverse": "reverse"})
     for method in baselines({"direct": model, "chain": model}):
         yield Method(f"{name} {method.name}", method.library, {"letters": method.entry["letters"]})
+
+
+def prompted_look_ups(name: str, model: Model, context: Sequence[str]) -> Iterator[Method]:
+    """Look-ups by one prompted model: a hop at a time in what is retrieved for it, or at once in the whole context."""
+    retriever, by_rule = symbolic.Retriever(context), symbolic.look_up(context, "fine")
+    read, whole = handler(model, "read"), handler(model, "whole")
+
+    def reader(questions: Sequence[str]) -> list[str]:
+        return list(read([shown(retriever.best(question), question) for question in questions]))
+
+    def at_once(questions: Sequence[str]) -> list[str]:
+        return list(whole([shown(context, question) for question in questions]))
+
+    hops = Library(dict.fromkeys(by_rule.handlers, reader), by_rule.decomposers)
+    yield Method(f"{name} hops", hops, {"look_up": "look_up"})
+    yield Method(f"{name} whole context", Library({"whole": at_once}, {}), {"look_up": "whole"})

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from systems.language.decomp import tasks
+from systems.language.decomp import symbolic, tasks
 from systems.language.decomp import words as make
 from systems.parts.chat import Chat, Message
 from systems.parts.programs import to_text
@@ -88,6 +88,35 @@ def _chain(rng: np.random.Generator, number: int) -> tasks.Parts:
     return tasks.chain(*_task(rng, number))
 
 
+def shown(sentences: Sequence[str], question: str) -> str:
+    """A question after the sentences in which its answer is to be found."""
+    return f"{' '.join(sentences)} {question}"
+
+
+def _world(rng: np.random.Generator) -> tuple[make.Facts, list[str]]:
+    """A small set of facts, and its sentences in any order."""
+    facts = make.facts(rng, films=4, people=6)
+    told = facts.sentences()
+    return facts, [told[place] for place in rng.permutation(len(told))]
+
+
+def _read(rng: np.random.Generator, number: int) -> tasks.Parts:
+    facts, told = _world(rng)
+    asked = symbolic.READ[number % len(symbolic.READ)][0]
+    question = asked.format(who=next(iter(facts.directed)), what=next(iter(facts.acted)))
+    best = symbolic.Retriever(told).best(question)
+    return tasks.answered("read", shown(best, question), symbolic.read(question, best))
+
+
+def _whole(rng: np.random.Generator, number: int) -> tasks.Parts:
+    facts, told = _world(rng)
+    asked = symbolic.HOPS[number % len(symbolic.HOPS)][0]
+    director, films = next(iter(facts.directed.items()))
+    winners = [actor for film in films for actor in facts.acted[film]] if number % len(symbolic.HOPS) else films
+    prizes = dict.fromkeys(prize for winner in winners for prize in facts.awarded.get(winner, []))
+    return tasks.answered("whole", shown(told, asked.format(who=director)), list(prizes))
+
+
 DRAWN: dict[str, Draw] = {
     "letter_cat": _letter_cat,
     "str_position": _str_position,
@@ -102,6 +131,8 @@ DRAWN: dict[str, Draw] = {
     "join": _join,
     "direct": _direct,
     "chain": _chain,
+    "read": _read,
+    "whole": _whole,
 }
 """How an example of each handler is drawn."""
 

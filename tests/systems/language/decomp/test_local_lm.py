@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from systems.language.decomp.local_lm import EXAMPLES, PROGRAMS, LocalModel, conversation
+from systems.language.decomp.local_lm import EXAMPLES, LONG, LocalModel, conversation
 from systems.language.decomp.prompts import one_line, worked
 from systems.parts.errors import UserError
 
@@ -42,6 +42,6 @@ def test_the_steps_of_a_draft_are_the_model_s_own_turns() -> None:
         ("assistant", "[merge] c"),
         ("user", 'A: "d"\nQS:'),
     ]
-    programs = worked("letter_cat", 0, PROGRAMS)
+    programs = worked("letter_cat", 0, LONG)
     assert len(said) == 1 + sum(map(len, programs)) + 5
     assert [turn["role"] for turn in said[1:]] == [("user", "assistant")[place % 2] for place in range(len(said) - 1)]
