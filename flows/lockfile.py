@@ -104,20 +104,33 @@ def split(text: str) -> dict[str, str] | None:
 
 
 class Ignores(SCMContext):  # type: ignore[misc]
-    """Puts outputs into .gitignore in the order of the plan, and keeps them there when another stage fails."""
+    """Puts outputs into .gitignore in the order of the plan, and keeps them there when another stage fails.
+
+    DVC reads all rules of Git again for each output. Here they are read again when somebody else wrote them; a line of
+    our own says nothing about any other output.
+    """
 
     def __init__(self, repo: Repo, order: Mapping[str, int]) -> None:
         """`order` is the place of each output, by its path, in the plan."""
         super().__init__(repo.scm, repo.config)
-        self.order = order
+        self.root, self.order = Path(repo.scm.root_dir), order
         self.added: dict[str, dict[str, int]] = {}
+        self.seen: dict[Path, tuple[int, ...] | None] = {}
+        self.mine: set[str] = set()
 
     def ignore(self, path: str) -> None:
         """Add an output to the .gitignore of its folder unless Git ignores it already."""
+        if path in self.mine:
+            return
+        files = [folder / ".gitignore" for folder in Path(path).parents if folder.is_relative_to(self.root)]
+        if any(file not in self.seen or stamp(file) != self.seen[file] for file in files):
+            self.scm._reset()
         super().ignore(path)
         if self.ignored_paths and self.ignored_paths[-1] == path:
             self.ignored_paths.clear()
+            self.mine.add(path)
             self._sort(Path(path).parent / ".gitignore", path)
+        self.seen |= {file: stamp(file) for file in files}
 
     def _sort(self, file: Path, path: str) -> None:
         """Move the line just written before those of later stages that ended earlier."""

@@ -28,7 +28,9 @@ class Change:
 
 
 def changes(repo: Repo) -> list[Change]:
-    """Figures that differ; none where there is no commit to compare with."""
+    """Figures that differ; none where there is no commit to compare with, or no stage has metrics."""
+    if not any(out.metric for stage in repo.index.stages for out in stage.outs):
+        return []
     repo._reset()
     try:
         found: Mapping[str, Any] = repo.metrics.diff(a_rev="HEAD")

@@ -165,7 +165,6 @@ class Project:
     def idle(self) -> Iterator[None]:
         """Let other DVC processes work meanwhile."""
         self.repo.lock.unlock()
-        self.repo.scm._reset()
         try:
             yield
         finally:

@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 import pytest
 import yaml
+from dulwich.ignore import IgnoreFilter
 
 from flows import durations
 from flows.engine import Engine, OnError
@@ -237,6 +238,27 @@ def test_a_comment_in_dvc_lock_stays(run: Run) -> None:
     run({"a": {"cmd": "echo a"}, "b": {"cmd": "echo b"}})
     assert lock.read_text().startswith("# mine\n")
     assert list(yaml.safe_load(lock.read_text())["stages"]) == ["a", "b"]
+
+
+def test_rules_of_git_are_not_read_again_for_each_output(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That would be a cost a stage which grows with their number; rules that a stage writes are read all the same."""
+    read = []
+    append = IgnoreFilter.append_pattern
+
+    def counted(self: IgnoreFilter, pattern: bytes) -> None:
+        read.append(pattern)
+        append(self, pattern)
+
+    monkeypatch.setattr(IgnoreFilter, "append_pattern", counted)
+    stages: dict[str, Any] = {
+        f"s{place:02}": {"cmd": f"echo > {place}.txt", "outs": [f"{place}.txt"]} for place in range(30)
+    }
+    last = {"cmd": "echo /ruled.txt >> .gitignore; echo > ruled.txt", "deps": ["29.txt"], "outs": ["ruled.txt"]}
+    assert set(ends(run(stages, limits=Limits(1, 8, 2**33))).values()) == {"ran"}
+    assert read.count(b"/0.txt") <= 1
+    assert set(ends(run({**stages, "last": last})).values()) == {"ran", "up to date"}
+    lines = Path(".gitignore").read_text().splitlines()
+    assert sorted(lines) == sorted([*(f"/{place}.txt" for place in range(30)), "/ruled.txt"])
 
 
 def test_a_long_number_stays_what_it_is(run: Run) -> None:
