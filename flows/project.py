@@ -22,8 +22,9 @@ from dvc.stage.run import _enforce_cmd_list, _make_cmd, _pull_missing_deps, get_
 
 from flows.graph import Selection, Step, select
 from flows.lockfile import Ignores, LockFile
-from flows.shortcuts import RESERVE, shortcuts
-from flows.stale import OWN, mend, noted
+from flows.reserved import Reserved
+from flows.shortcuts import shortcuts
+from flows.stale import mend, noted
 from systems.parts.errors import UserError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Project:
         self.context = Ignores(repo, {path: place for place, path in enumerate(outputs)})
         repo.__dict__["scm_context"] = self.context
         self.locks = self._lock_files()
-        self.held: dict[str, ExitStack] = {}
+        self.reserved = Reserved(repo)
 
     def _lock_files(self) -> dict[str, LockFile]:
         orders: dict[str, dict[str, int]] = {}
@@ -144,18 +145,15 @@ class Project:
 
     def _reserve(self, step: Step) -> None:
         """Tell other DVC processes which files a running command reads and writes."""
-        stage, stack = self.stages[step.address], ExitStack()
+        stage = self.stages[step.address]
         reads, writes = (
             [item.fs_path for item in items if item.protocol == "local"] for items in (stage.deps, stage.outs)
         )
-        who, hard = f"{OWN} {step.address}", self.repo.config["core"].get("hardlink_lock", False)
-        stack.enter_context(RESERVE(self.repo.tmp_dir, self.repo.fs, who, reads, writes, hard))
-        self.held[step.address] = stack
+        self.reserved.take(step.address, reads, writes)
 
     def release(self, step: Step) -> None:
         """Take back what `begin` told other processes."""
-        if stack := self.held.pop(step.address, None):
-            stack.close()
+        self.reserved.give(step.address)
 
     def read_by_stages(self, address: str) -> list[str]:
         """Paths of a stage's metrics, relative to the project."""
@@ -164,6 +162,7 @@ class Project:
     @contextmanager
     def idle(self) -> Iterator[None]:
         """Let other DVC processes work meanwhile."""
+        self.reserved.tell()
         self.repo.lock.unlock()
         try:
             yield
@@ -184,7 +183,8 @@ def opened(selection: Selection, options: Options) -> Iterator[Project]:
             if options.pull and not options.no_run_cache:
                 pull_run_cache(repo)
             project = Project(repo, selection, options)
-            with project.context(quiet=True):
+            with project.context(quiet=True), ExitStack() as end:
+                end.callback(project.reserved.tell)
                 yield project
     except DvcException as error:
         raise UserError(f"dvc: {error}") from error

@@ -17,9 +17,6 @@ from dvc.repo import Repo
 
 from flows.lockfile import stamp
 
-RESERVE = rwlock.rwlock
-"""DVC's lock on paths, before `shortcuts` takes it out."""
-
 
 @contextmanager
 def shortcuts(repo: Repo) -> Iterator[None]:
