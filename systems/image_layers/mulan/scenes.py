@@ -91,7 +91,8 @@ def seen(layers: UInt8[np.ndarray, "n h w 4"], switched: Bool[np.ndarray, "n h w
     """Visible masks: a pixel belongs to the uppermost layer that hides what is under it there."""
     solid = (layers[..., 3] >= HALF) & ~switched
     top = len(layers) - 1 - solid[::-1].argmax(0)
-    return np.equal(top, np.arange(len(layers))[:, None, None])
+    visible: Bool[np.ndarray, "n h w"] = top == np.arange(len(layers))[:, None, None]
+    return visible
 
 
 def row_of(scene: Scene, seed: int, background: str, cutouts: Sequence[str]) -> Mapping[str, Any]:
