@@ -50,13 +50,14 @@ def union(masks: Iterable[Mask], shape: tuple[int, int]) -> Mask:
 
 def owners(masks: Bool[np.ndarray, "n h w"]) -> Int[np.ndarray, "h w"]:
     """For every pixel the number of the one mask it lies in; the masks cover the picture and are disjoint."""
-    return masks.argmax(0)
+    numbers: Int[np.ndarray, "h w"] = masks.argmax(0)
+    return numbers
 
 
 def pick(mask: Mask, count: int) -> Int[np.ndarray, "n 2"]:
     """At most `count` points (x, y) of a mask, spread over it, from its inside out."""
     inside = cv2.distanceTransform(np.pad(mask, 1).view(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
-    points = []
+    points = list[tuple[int, int]]()
     while len(points) < count and inside.max() > 0:
         row, column = divmod(int(inside.argmax()), mask.shape[1])
         points.append((column, row))

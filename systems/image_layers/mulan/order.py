@@ -23,8 +23,9 @@ SURE = 0.5
 
 @dataclass(frozen=True)
 class Occlusion:
-    """`probability[i, j]` that i occludes j, 0 where they do not touch; `more[i, j]` where i would hide more of j."""
+    """`touch[i, j]` where two touch, `probability[i, j]` that i occludes j, `more[i, j]` where i hides more of j."""
 
+    touch: Bool[np.ndarray, "n n"]
     probability: Float[np.ndarray, "n n"]
     more: Bool[np.ndarray, "n n"]
 
@@ -36,7 +37,13 @@ class Occlusion:
     @property
     def mutual(self) -> Bool[np.ndarray, "n n"]:
         """Pairs that occlude each other, both ways."""
-        return self.hides & self.hides.T
+        both: Bool[np.ndarray, "n n"] = self.hides & self.hides.T
+        return both
+
+    def renumbered(self, order: Sequence[int]) -> Occlusion:
+        """The same, with instances numbered by their place in an order."""
+        grid = np.ix_(order, order)
+        return Occlusion(self.touch[grid], self.probability[grid], self.more[grid])
 
     def edges(self, rung: Rung) -> list[tuple[int, int]]:
         """Pairs (i, j), i in front of j, the most certain first; mutual pairs come after all others."""
@@ -56,15 +63,16 @@ def _by_certainty(edges: Bool[np.ndarray, "n n"], certainty: Float[np.ndarray, "
 def observe(image: Picture, visible: Sequence[Mask], order: Order, reach: int) -> Occlusion:
     """Ask about every pair whose masks touch once dilated by `reach` px."""
     count = len(visible)
-    probability, inside = np.zeros((count, count)), np.zeros((count, count), int)
+    touch, probability, inside = (np.zeros((count, count), kind) for kind in (bool, float, int))
     hulls = [masks.hull(mask) for mask in visible]
     for i in range(count):
         for j in range(i):
             if masks.touching(visible[i], visible[j], reach):
+                touch[i, j] = touch[j, i] = True
                 probability[i, j], probability[j, i] = order.occludes(image, visible[i], visible[j])
             inside[i, j], inside[j, i] = (np.count_nonzero(visible[a] & hulls[b]) for a, b in ((i, j), (j, i)))
     earlier = np.tri(count, k=-1, dtype=bool)
-    return Occlusion(probability, (inside > inside.T) | ((inside == inside.T) & earlier))
+    return Occlusion(touch, probability, (inside > inside.T) | ((inside == inside.T) & earlier))
 
 
 def arrange(depths: Sequence[float], occlusion: Occlusion, rung: Rung = "mutual") -> list[int]:
@@ -97,7 +105,7 @@ def resolve(order: Sequence[int], front: Bool[np.ndarray, "n n"]) -> list[int]:
     settled = list(order)
     for number in _beneath_first(order, front):
         place = settled.index(number)
-        highest = max((settled.index(j) for j in np.flatnonzero(front[number])), default=-1)
+        highest = max((settled.index(int(j)) for j in np.flatnonzero(front[number])), default=-1)
         if highest > place:
             settled.insert(highest, settled.pop(place))
     return settled

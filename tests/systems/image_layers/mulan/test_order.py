@@ -17,7 +17,7 @@ def occlusion_of(pairs: dict[tuple[int, int], tuple[float, float]], count: int) 
     probability = np.zeros((count, count))
     for (i, j), (there, back) in pairs.items():
         probability[i, j], probability[j, i] = there, back
-    return Occlusion(probability, np.tri(count, dtype=bool).T)
+    return Occlusion(probability > 0, probability, np.tri(count, dtype=bool).T)
 
 
 def violated(order: list[int], edges: list[tuple[int, int]]) -> set[tuple[int, int]]:
