@@ -26,7 +26,7 @@ def scene(seed: int, mutual: bool = False, soft: float = 2.0, count: int = 3) ->
     layers[0] = 255
     layers[0, ..., :3] = cv2.resize(rng.integers(0, 256, (4, 4, 3), np.uint8), (SIDE, SIDE))
     for number in range(1, count + 1):
-        alpha = disc(12 + 13 * number + rng.uniform(-2, 2), 32 + rng.uniform(-4, 4), 10, soft)
+        alpha = disc(10 + 11 * number + rng.uniform(-1, 1), 32 + rng.uniform(-3, 3), 10, soft)
         layers[number, ..., :3] = rng.integers(0, 256, 3) * (alpha > 0)[..., None]
         layers[number, ..., 3] = np.rint(alpha * 255)
     switched = np.zeros(layers.shape[:3], bool)
