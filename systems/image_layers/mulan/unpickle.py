@@ -96,8 +96,8 @@ def scalar_of(kind: Any, content: Any) -> Any:
     return array_of(content, kind, ()).item()
 
 
-def bytes_of(text: Any, how: Any) -> bytes:
-    """The bytes of an array as the first protocols write them."""
+def bytes_of(text: Any = "", how: Any = "latin1") -> bytes:
+    """The bytes of an array, or none, as the first protocols write them."""
     if not isinstance(text, str) or how != "latin1":
         raise RefusedError(f"encodes by {how!r}; {ALLOWED}")
     return text.encode("latin1")
@@ -110,6 +110,7 @@ NAMES: Mapping[tuple[str, str], StandIn] = {
         ("numpy", "ndarray", StandIn(Array)),
         ("numpy", "dtype", StandIn(Kind)),
         ("_codecs", "encode", StandIn(bytes_of)),
+        ("__builtin__", "bytes", StandIn(bytes_of)),
         ("numpy.{}.multiarray", "_reconstruct", StandIn(Array)),
         ("numpy.{}.multiarray", "scalar", StandIn(scalar_of)),
         ("numpy.{}.numeric", "_frombuffer", StandIn(array_of)),
