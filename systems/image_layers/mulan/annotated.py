@@ -34,7 +34,7 @@ class Annotated:
     """Detector, segmenter, depth and order of one scene. Its errors depend on the scene and `seed` alone."""
 
     scene: Scene
-    noise: Noise = Noise()
+    noise: Noise
     seed: int = 0
 
     def detect(self, image: Picture) -> list[Box]:

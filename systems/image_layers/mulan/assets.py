@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -77,14 +77,20 @@ def load(folder: Path, split: Split, test_share: float, side: int) -> Assets:
 
 def _rows(folder: Path, split: Split, test_share: float) -> Iterator[Mapping[str, Any]]:
     catalogue = pq.read_table(folder / "catalogue.parquet", columns=["asset_id", "kind"]).to_pylist()
-    wanted = {
+    wanted = [
         name
         for kind in KINDS
         for name, place in split_of([r["asset_id"] for r in catalogue if r["kind"] == kind], test_share).items()
         if place == split
-    }
+    ]
+    return stored(folder, wanted)
+
+
+def stored(folder: Path, names: Collection[str]) -> Iterator[Mapping[str, Any]]:
+    """The rows of the assets named, pictures included, in the order of the sources' files."""
+    wanted = set(names)
     for path in sorted(path for path in folder.glob("*.parquet") if path.stem != "catalogue"):
-        for batch in pq.ParquetFile(path).iter_batches(columns=["asset_id", "kind", "phrase", "image"]):
+        for batch in pq.ParquetFile(path).iter_batches(columns=["asset_id", "kind", "phrase", "licence", "image"]):
             yield from (row for row in batch.to_pylist() if row["asset_id"] in wanted)
 
 

@@ -19,11 +19,11 @@ from jaxtyping import UInt8
 from pydantic import Field, model_validator
 
 from systems.image_layers.mulan import placing
-from systems.image_layers.mulan.assets import Assets, SetAside, Split, load
+from systems.image_layers.mulan.assets import Assets, SetAside, Split, load, stored
 from systems.image_layers.mulan.scenes import SCHEMA, Scene, read_scenes, row_of
 from systems.parts.errors import UserError
 from systems.parts.grids import grid, on_checker
-from systems.parts.pictures import image_column, write_table
+from systems.parts.pictures import write_table
 from systems.parts.run import Run, Strict
 
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -81,7 +81,7 @@ def synthesize(run: Run[Params]) -> None:
     held_out, trained = (
         _assets(run.inputs["sources"], split, params.test_share, params.side) for split in ("test", "train")
     )
-    write_table(photographs(held_out, params.photographs), run.output / "photographs.parquet")
+    pq.write_table(photographs(run.inputs["sources"], held_out, params.photographs), run.output / "photographs.parquet")
     run.table("set-aside", aside_table([*trained.aside, *held_out.aside]))
     run.metric("scenes", sum(shard.rows for shard in plan))
     run.metric("assets", len(names))
@@ -124,15 +124,16 @@ def scene(params: Params, assets: Assets, split: Split, place: int) -> placing.M
     return placing.make(assets, rng, params.side, count, mutual, f"{split}-{place:06d}")
 
 
-def photographs(assets: Assets, count: int) -> pa.Table:
-    """Photographs spread over the held-out ones: id, phrase and picture."""
+def photographs(folder: Path, assets: Assets, count: int) -> pa.Table:
+    """Photographs spread over those that serve a split, as whole files: id, phrase, licence, file."""
     places = np.unique(np.linspace(0, len(assets.photos) - 1, min(count, len(assets.photos)), dtype=int))
-    chosen = [assets.photos[place] for place in places]
+    rows = list(stored(folder, [assets.photos[place].name for place in places]))
     return pa.table(
         {
-            "id": pa.array([photo.name for photo in chosen], pa.string()),
-            "phrase": pa.array([photo.phrase for photo in chosen], pa.string()),
-            "image": image_column([photo.picture for photo in chosen], [f"{photo.name}.webp" for photo in chosen]),
+            "id": pa.array([row["asset_id"] for row in rows], pa.string()),
+            "phrase": pa.array([row["phrase"] for row in rows], pa.string()),
+            "licence": pa.array([row["licence"] for row in rows], pa.string()),
+            "file": pa.array([row["image"]["bytes"] for row in rows], pa.binary()),
         }
     )
 
