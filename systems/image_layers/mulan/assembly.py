@@ -1,8 +1,8 @@
 """Module 3 of MuLAn: soft edges with the colours that were mixed there, and alpha altered where two hide each other.
 
-A pixel on an edge shows I = aF + (1-a)B. F and B are estimated by blur fusion (Forte, "Approximate Fast Foreground
-Colour Estimation", ICIP 2021, arXiv 2105.09144), then moved as little as possible so that the equation holds; F becomes
-the colour of the layer whose edge it is, B that of the layer seen beneath.
+A pixel on an edge shows I = aF + (1-a)B, F the colour of the layer whose edge it is, B that of the layer beneath. They
+are estimated by blur fusion (Forte, "Approximate Fast Foreground Colour Estimation", ICIP 2021, arXiv 2105.09144) and
+by what was painted beneath, such that the equation holds as far as 0..255 goes.
 """
 
 from __future__ import annotations
@@ -40,6 +40,14 @@ class Assembled:
     switched: Mask
 
 
+@dataclass(frozen=True)
+class Edge:
+    """The pixels of an edge that are seen: those of the layer itself, and those of what lies beneath."""
+
+    inner: Mask
+    outer: Mask
+
+
 def assemble(
     image: Picture, layers: Sequence[Completed], partners: Mapping[int, Sequence[int]], matter: Matter, reach: int
 ) -> list[Assembled]:
@@ -59,11 +67,11 @@ def assemble(
     for number in range(1, len(layers)):
         band = edge_band(layers[number], owner < number, reach)
         if band.any():
-            seen = band & (owner <= number)
+            edge = Edge(band & (owner == number), band & (owner < number))
             crop = around(band, max(BLURS) // 2)
             alphas[number][crop] = soft_alpha(image, layers[number].whole, band, matter)[crop]
-            unmix(image, alphas[number], crop, seen, number, covers, colours)
-            mixed_there |= seen
+            unmix(image, alphas[number], crop, edge, number, covers, colours)
+            mixed_there |= edge.inner | edge.outer
     for colour, alpha in zip(colours, alphas, strict=True):
         colour[alpha == 0] = 0
     originals = [layer.visible & ~mixed_there for layer in layers]
@@ -95,18 +103,20 @@ def unmix(
     image: Picture,
     alpha: Steps,
     crop: tuple[slice, slice],
-    seen: Mask,
+    edge: Edge,
     number: int,
     covers: Bool[np.ndarray, "n h w"],
     colours: Sequence[Picture],
 ) -> None:
-    """Give layer `number` its foreground colour where an edge is seen, and the uppermost layer beneath the other."""
-    front, back = mixed(image[crop].astype(np.float32), alpha[crop] / np.float32(255))
-    here = seen[crop]
-    colours[number][crop][here] = rounded(front[here])
+    """Give layer `number` its foreground colour where an edge is seen, and the layer seen beneath the other colour."""
     beneath = number - 1 - covers[:number][::-1].argmax(0)[crop]
-    for lower in np.unique(beneath[here]):
-        of_lower = here & (beneath == lower)
+    under = np.stack([colour[crop] for colour in colours[:number]])
+    painted = np.take_along_axis(under, beneath[None, ..., None], 0)[0].astype(np.float32)
+    inner, outer = edge.inner[crop], edge.outer[crop]
+    front, back = mixed(image[crop].astype(np.float32), alpha[crop] / np.float32(255), painted, inner)
+    colours[number][crop][inner | outer] = rounded(front[inner | outer])
+    for lower in np.unique(beneath[outer]):
+        of_lower = outer & (beneath == lower)
         colours[lower][crop][of_lower] = rounded(back[of_lower])
 
 
@@ -117,16 +127,23 @@ def around(mask: Mask, margin: int) -> tuple[slice, slice]:
     return slice(top, rows[-1] + 1 + margin), slice(left, columns[-1] + 1 + margin)
 
 
-def mixed(image: Colour, alpha: Alpha) -> tuple[Colour, Colour]:
-    """Foreground and background colours, 0..255, that mix to the image by alpha; see the module's own words."""
+def mixed(image: Colour, alpha: Alpha, painted: Colour, inner: Mask) -> tuple[Colour, Colour]:
+    """Foreground and background colours, 0..255, that mix to the image by alpha.
+
+    Where a layer is seen itself (`inner`), the background is what was painted there; elsewhere on its edge it follows
+    from the foreground by blur fusion. The foreground then makes up for the rest.
+    """
     front, back = image, image
     for width in BLURS:
         front, back = blur_fusion(image, front, back, alpha, width)
     a, b = thrice(alpha), thrice(1 - alpha)
-    rest = (image - a * front - b * back) / (a * a + b * b)
-    front, back = clip(front + a * rest), clip(back + b * rest)
-    back = clip(np.where(b > LITTLE, (image - a * front) / np.maximum(b, LITTLE), back))
-    return clip(np.where(a > LITTLE, (image - b * back) / np.maximum(a, LITTLE), front)), back
+    back = np.where(inner[..., None], painted, solved(image, front, a, b, back))
+    return solved(image, back, b, a, front), back
+
+
+def solved(image: Colour, known: Colour, share: Colour, other: Colour, otherwise: Colour) -> Colour:
+    """The colour that mixes to the image with the known one, of which there is `share`, as far as 0..255 goes."""
+    return clip(np.where(other > LITTLE, (image - share * known) / np.maximum(other, LITTLE), otherwise))
 
 
 def blur_fusion(image: Colour, front: Colour, back: Colour, alpha: Alpha, width: int) -> tuple[Colour, Colour]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from systems.image_layers.mulan import masks
 from systems.image_layers.mulan.discovery import Instance
+from systems.image_layers.mulan.kriging import kriged
 from systems.image_layers.mulan.providers import Box, Mask, Picture, Providers
 
 GROWTH = 0.1
 """An instance's box grows by this share of its sides before what is hidden is looked for."""
 POINTS = 4
+Hidden = Literal["inpainting", "kriging"]
+"""Where hidden colours come from: the inpainted picture, or the instance's own pixels alone."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,12 @@ def background(image: Picture, visible: Sequence[Mask], providers: Providers, re
 
 
 def complete(
-    image: Picture, instances: Sequence[Instance], hiders: Sequence[Sequence[int]], providers: Providers, reach: int
+    image: Picture,
+    instances: Sequence[Instance],
+    hiders: Sequence[Sequence[int]],
+    providers: Providers,
+    reach: int,
+    hidden_by: Hidden = "inpainting",
 ) -> list[Completed]:
     """The background and every instance, from far to near as they are given.
 
@@ -46,14 +55,20 @@ def complete(
     canvas = layers[0].colour
     for instance, nearer in zip(instances, hiders, strict=True):
         hidden = masks.union((visible[j] for j in nearer), instance.mask.shape)
-        layer = instance_layer(image, canvas, instance, hidden, providers, reach)
+        layer = instance_layer(image, canvas, instance, hidden, providers, reach, hidden_by)
         canvas = np.where(layer.whole[..., None], layer.colour, canvas)
         layers.append(layer)
     return layers
 
 
 def instance_layer(
-    image: Picture, canvas: Picture, instance: Instance, hidden: Mask, providers: Providers, reach: int
+    image: Picture,
+    canvas: Picture,
+    instance: Instance,
+    hidden: Mask,
+    providers: Providers,
+    reach: int,
+    hidden_by: Hidden,
 ) -> Completed:
     """One instance, completed where `hidden` may hide it; `canvas` is everything farther away."""
     seen = instance.mask
@@ -66,18 +81,8 @@ def instance_layer(
     painted = providers.inpainter.inpaint(context, region, instance.box.label)
     again = providers.segmenter.segment(painted, box, masks.pick(seen, POINTS))
     whole = seen | (again & candidates)
-    colour = own_colour(painted, seen, whole, providers, instance.box.label)
-    return Completed(seen, whole, np.where(seen[..., None], image, colour))
-
-
-def own_colour(painted: Picture, seen: Mask, whole: Mask, providers: Providers, label: str) -> Picture:
-    """Colours of an instance, painted from its own pixels alone: those of others around it would bleed in."""
-    rows, columns = np.nonzero(whole)
-    colour = np.zeros_like(painted)
-    if np.count_nonzero(whole) > np.count_nonzero(seen):
-        crop = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-        colour[crop] = providers.inpainter.inpaint(painted[crop], ~seen[crop], label)
-    return np.where(whole[..., None], colour, 0).astype(np.uint8)
+    colour = kriged(image, seen, whole & ~seen) if hidden_by == "kriging" else painted
+    return Completed(seen, whole, np.where(seen[..., None], image, np.where(whole[..., None], colour, 0)))
 
 
 def grown(box: Box, shape: tuple[int, ...]) -> Box:

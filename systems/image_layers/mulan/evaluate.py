@@ -22,8 +22,8 @@ from systems.image_layers.mulan.measures import (
     completions,
     ladder,
     matched,
+    mean,
     order_of,
-    pooled,
     psnr_of,
     squared_error,
 )
@@ -65,20 +65,21 @@ class Measured:
 
     def psnr(self, rung: str) -> float:
         """Of all scenes' pixels, dB."""
-        return psnr_of(pooled(self.flattened[rung]))
+        return psnr_of(mean(self.flattened[rung]))
 
     def accuracy(self, rung: str) -> float:
         """Share of the touching pairs that are in the true order."""
         return self.right[rung] / self.pairs if self.pairs else float("nan")
 
     def gain(self) -> float:
-        """What the painted colours of hidden parts are better than the mean colour of what is seen, dB."""
-        painted, mean = (pooled(getattr(one, what) for one in self.completions) for what in ("painted", "mean_colour"))
-        return psnr_of(painted) - psnr_of(mean)
+        """What the colours of hidden parts are better than the mean colour of what is seen of an instance, dB."""
+        painted, flat = (sum(getattr(one, what) for one in self.completions) for what in ("painted", "mean_colour"))
+        values = max(1, sum(one.values for one in self.completions))
+        return psnr_of(painted / values) - psnr_of(flat / values)
 
     def iou(self, what: str) -> float:
         """Mean IoU of the `completed` or the `visible` masks with the amodal ones, over occluded instances."""
-        return pooled(getattr(one, what) for one in self.completions)
+        return mean(getattr(one, what) for one in self.completions)
 
     def figures(self) -> dict[str, float]:
         """All of it, by name."""
@@ -89,7 +90,7 @@ class Measured:
             "hidden colour gain dB": self.gain(),
             "completed mask IoU": self.iou("completed"),
             "visible mask IoU": self.iou("visible"),
-            "background RMSE": float(np.sqrt(pooled(self.background))),
+            "background RMSE": float(np.sqrt(mean(self.background))),
             "instances found": self.found / max(1, self.instances),
             "rejected": self.rejected,
         }
@@ -142,11 +143,6 @@ def add(params: Params, sums: Measured, kept: Kept, scene: Scene) -> None:
     sums.instances += len(scene.layers) - 1
     sums.found += len(found)
     sums.rejected += kept.rejected
-
-
-def mean(values: Sequence[float]) -> float:
-    """Over the seeds."""
-    return float(np.mean(values))
 
 
 def record_checks(run: Run[Params], seeds: Sequence[Measured]) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool
 
 from systems.image_layers.mulan import masks
 from systems.image_layers.mulan.order import RUNGS, Rung
@@ -85,8 +84,9 @@ def order_of(order: Sequence[int], found: Mapping[int, int], scene: Scene, reach
 
 @dataclass(frozen=True)
 class Completion:
-    """Of one occluded instance: squared errors of its hidden colours, and IoUs with its amodal mask."""
+    """Of one occluded instance: sums of squared errors of its completed colours, and IoUs with its amodal mask."""
 
+    values: int
     painted: float
     mean_colour: float
     completed: float
@@ -105,22 +105,16 @@ def completions(kept: Kept, scene: Scene, hidden: float) -> list[Completion]:
         if np.count_nonzero(unseen) <= hidden * np.count_nonzero(amodal):
             continue
         there = unseen & layer.whole & ~layer.visible
-        truth = scene.layers[true, ..., :3].astype(np.float64)
-        mean = kept.image[layer.visible].mean(0)
-        painted, flat = (
-            float(np.mean((guess - truth[there]) ** 2)) if there.any() else np.nan
-            for guess in (layer.colour[there], np.broadcast_to(mean, truth[there].shape))
+        truth = scene.layers[true, there, :3].astype(np.float64)
+        painted, mean = (
+            float(np.sum((guess - truth) ** 2)) for guess in (layer.colour[there], kept.image[layer.visible].mean(0))
         )
         ious = masks.iou(layer.whole, amodal), masks.iou(layer.visible, amodal)
-        out.append(Completion(painted, flat, *ious))
+        out.append(Completion(truth.size, painted, mean, *ious))
     return out
 
 
-def pooled(values: Iterable[float]) -> float:
-    """Mean of the values that are numbers."""
-    return float(np.nanmean(list(values)))
-
-
-def completed_pixels(kept: Kept) -> Bool[np.ndarray, "h w"]:
-    """Where any layer was painted in."""
-    return masks.union((layer.whole & ~layer.visible for layer in kept.stack.layers), kept.image.shape[:2])
+def mean(values: Iterable[float]) -> float:
+    """Arithmetic mean; not a number where there are no values."""
+    found = list(values)
+    return float(np.mean(found)) if found else float("nan")

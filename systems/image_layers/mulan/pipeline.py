@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from systems.image_layers.mulan.assembly import Assembled, assemble
-from systems.image_layers.mulan.completion import Completed, complete
+from systems.image_layers.mulan.completion import Completed, Hidden, complete
 from systems.image_layers.mulan.discovery import Found, Instance, Limits, discover
 from systems.image_layers.mulan.order import RUNGS, Occlusion, Rung, arrange, observe
 from systems.image_layers.mulan.providers import Captioner, Picture, Providers
@@ -31,6 +31,7 @@ class Settings(Strict):
 
     limits: Limits = Field(default=Limits(), description="what counts as an instance")
     reach: Reach = Field(default=Reach(), description="distances, px")
+    hidden: Hidden = Field(default="kriging", description="where the colours of hidden parts of instances come from")
 
 
 @dataclass(frozen=True)
@@ -49,18 +50,18 @@ def take_apart(image: Picture, providers: Providers, settings: Settings) -> Take
     orders = {rung: arrange(depths, occlusion, rung) for rung in RUNGS}
     final = orders["mutual"]
     arranged = Found([found.instances[number] for number in final], found.backdrop)
-    stack = stacked(image, arranged, occlusion.renumbered(final), providers, settings.reach)
+    stack = stacked(image, arranged, occlusion.renumbered(final), providers, settings)
     layer_of = {number: rank + 1 for rank, number in enumerate(final)}
     return TakenApart(stack, {rung: [layer_of[number] for number in order] for rung, order in orders.items()})
 
 
-def stacked(image: Picture, found: Found, occlusion: Occlusion, providers: Providers, reach: Reach) -> Stack:
+def stacked(image: Picture, found: Found, occlusion: Occlusion, providers: Providers, settings: Settings) -> Stack:
     """Layers of instances that are found and arranged from far to near."""
     partners = np.tril(occlusion.mutual, -1)  # row: the upper one, column: the lower one
     hiders = [np.flatnonzero(row).tolist() for row in np.triu(occlusion.touch, 1) | partners]
-    completed = complete(image, found.instances, hiders, providers, reach.inpaint)
+    completed = complete(image, found.instances, hiders, providers, settings.reach.inpaint, settings.hidden)
     below = {upper + 1: (np.flatnonzero(row) + 1).tolist() for upper, row in enumerate(partners)}
-    assembled = assemble(image, completed, below, providers.matter, reach.band)
+    assembled = assemble(image, completed, below, providers.matter, settings.reach.band)
     instances = [None, *found.instances]
     parts = zip(completed, assembled, instances, strict=True)
     return Stack(
