@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -48,8 +47,9 @@ class Params(Strict):
     data: str = Field(description="data set whose test scenes and photographs are taken apart, as mulan")
     model: str = Field(description="trained model, as mulan")
     weights: str = Field(default="", description="fetched networks, for the providers that use them")
-    runs: dict[str, tuple[int, ...]] = Field(description="seeds by providers: learned, annotated, pretrained, full")
-    photographed: tuple[str, ...] = Field(default=("learned",), description="providers that take photographs apart")
+    providers: tuple[Kind, ...] = Field(default=("learned",), min_length=1, description="what takes scenes apart")
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="seeds of learned providers; others have 0")
+    photographed: tuple[Kind, ...] = Field(default=("learned",), description="what takes photographs apart")
     scenes: int = Field(default=100, gt=0, description="test scenes, the first ones")
     shard: int = Field(default=25, gt=0, description="pictures a shard")
     side: int = Field(default=SIDE, ge=32, description="longer side at which photographs are taken apart, px")
@@ -117,12 +117,14 @@ def show(run: Run[Params], label: str) -> None:
 
 def jobs(params: Params, data: Path) -> Iterator[Job]:
     """Every shard: scenes for all kinds and seeds, then the photographs."""
-    kinds: list[tuple[Any, int, int, bool]] = [
-        (kind, seed, params.scenes, False) for kind, seeds in params.runs.items() for seed in seeds
+    kinds = [
+        (kind, seed, params.scenes, False)
+        for kind in params.providers
+        for seed in (params.seeds if kind == "learned" else [0])
     ]
     path = data / f"{PHOTOGRAPHS}.parquet"
     count = pq.read_metadata(path).num_rows if path.is_file() else 0
-    kinds += [(kind, params.runs[kind][0], count, True) for kind in params.photographed]
+    kinds += [(kind, params.seeds[0] if kind == "learned" else 0, count, True) for kind in params.photographed]
     for kind, seed, total, photographs in kinds:
         for number, first in enumerate(range(0, total, params.shard)):
             yield Job(kind, seed, number, first, min(total, first + params.shard), photographs)

@@ -6,7 +6,7 @@ python -m stages evaluate mulan
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from systems.image_layers.mulan.decompose import PHOTOGRAPHS
+from systems.image_layers.mulan.makers import providers_for
 from systems.image_layers.mulan.measures import (
     ALTERED,
     LADDER,
@@ -24,11 +25,14 @@ from systems.image_layers.mulan.measures import (
     matched,
     mean,
     order_of,
+    psnr,
     psnr_of,
     squared_error,
 )
 from systems.image_layers.mulan.order import RUNGS
 from systems.image_layers.mulan.pictures import exploded
+from systems.image_layers.mulan.pipeline import Settings, take_apart
+from systems.image_layers.mulan.pretrained import FILE as PRETRAINED
 from systems.image_layers.mulan.scenes import Scene, read_scenes
 from systems.image_layers.mulan.table import Kept, read_kept
 from systems.parts.run import SCORE, Run, Strict
@@ -45,7 +49,7 @@ class Params(Strict):
     data: str = Field(description="data set whose test scenes are known, as mulan")
     model: str = Field(description="trained model, as mulan")
     layers: str = Field(description="layers its pictures were taken apart into, as mulan")
-    weights: str = Field(default="", description="fetched networks; not used")
+    weights: str = Field(default="", description="fetched networks that take photographs apart too")
     touch: int = Field(default=2, ge=0, description="visible masks dilated by so much that meet touch, px")
     hidden: float = Field(default=0.05, ge=0, lt=1, description="share of an instance that cannot be seen if occluded")
 
@@ -172,14 +176,28 @@ def record_headline(run: Run[Params], seeds: Sequence[Measured]) -> None:
 
 
 def record_photographs(run: Run[Params], folder: Path) -> None:
-    """How well photographs flatten, and how many layers they have, by the providers that took them apart."""
-    for path in sorted(folder.glob(f"{PHOTOGRAPHS}-*-000.parquet")):
-        label = path.stem.rsplit("-", 1)[0]
-        kept = list(read_kept(folder, label))
+    """How well photographs flatten and how many layers they have, by our own networks and by a pretrained one."""
+    labels = dict.fromkeys(path.stem.rsplit("-", 1)[0] for path in sorted(folder.glob(f"{PHOTOGRAPHS}-*-000.parquet")))
+    found = {label: list(read_kept(folder, label)) for label in labels}
+    weights = run.inputs.get("weights")
+    if weights and (weights / PRETRAINED).is_file() and (ours := found.get(f"{PHOTOGRAPHS}-{LEARNED}")):
+        found[f"{PHOTOGRAPHS}-pretrained"] = again(run, ours, weights)
+    for label, kept in found.items():
         if kept:
-            run.metric(f"{label}/PSNR dB", mean([one.psnr for one in kept]))
-            run.metric(f"{label}/layers", mean([len(one.stack.layers) for one in kept]))
+            run.metric(f"{label}/PSNR dB", mean(one.psnr for one in kept))
+            run.metric(f"{label}/layers", mean(len(one.stack.layers) for one in kept))
             run.figure(label, exploded(kept[:SHOWN]), f"Photographs without a known truth, {label}. {WORDS}")
+
+
+def again(run: Run[Params], photographs: Sequence[Kept], weights: Path) -> list[Kept]:
+    """The same photographs, with what stands out found and cut out by a network trained on real ones."""
+    out = []
+    for kept in run.track(photographs, "pretrained"):
+        providers = providers_for("pretrained", run.inputs["model"], weights, kept.seed)
+        made = take_apart(kept.image, providers, Settings())
+        value = psnr(made.stack.flat(), kept.image)
+        out.append(replace(kept, provider="pretrained", stack=made.stack, orders=made.orders, psnr=value))
+    return out
 
 
 def draw(run: Run[Params], folder: Path, label: str) -> None:
