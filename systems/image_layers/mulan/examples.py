@@ -13,7 +13,6 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from systems.image_layers.mulan import masks, placing
-from systems.image_layers.mulan.completion import POINTS, grown, inside
 from systems.image_layers.mulan.providers import Box, Inpainter, Mask, Picture
 from systems.image_layers.mulan.scenes import Scene, flatten, seen
 from systems.image_layers.mulan.small import pair_crop, prompt_of
@@ -24,6 +23,8 @@ HIDDEN = 0.001
 """Least share of the picture that one instance hides of another, or it does not count."""
 JITTER = 0.08
 """Largest error of a box's sides, as a share of them."""
+GROWTH, POINTS = 0.1, 4
+"""Share of its sides by which a box grows where what is hidden is looked for, and how many points go with it."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,9 @@ def cuts_of(scenes: Sequence[Scene], inpainter: Inpainter) -> Cuts:
             nothing = np.zeros((0, 2), int)
             cuts.append(Cut(number, scene.boxes[layer], nothing, scene.visible[layer]))
             if (again := uncovered(scene, layer, inpainter)) is not None:
-                box = grown(as_box(scene.boxes[layer]), scene.image.shape[:2])
-                corners = np.array([box.x0, box.y0, box.x1, box.y1])
+                box = grown(scene.boxes[layer], scene.image.shape)
                 points = masks.pick(scene.visible[layer], POINTS)
-                cuts.append(Cut(len(pictures), corners, points, scene.amodal[layer] & inside(box, again.shape)))
+                cuts.append(Cut(len(pictures), box, points, scene.amodal[layer] & inside(box, again.shape)))
                 pictures.append(again)
     return Cuts(
         torch.from_numpy(np.stack(pictures)).movedim(-1, 1).contiguous(),
@@ -92,6 +92,23 @@ def cuts_of(scenes: Sequence[Scene], inpainter: Inpainter) -> Cuts:
         torch.from_numpy(np.stack([insides(scene) for scene in scenes])),
         cuts,
     )
+
+
+def grown(box: Int[np.ndarray, " 4"], shape: tuple[int, ...]) -> Int[np.ndarray, " 4"]:
+    """A box, larger on every side, but inside the picture."""
+    left, top, right, bottom = box.tolist()
+    across, down = round(GROWTH * (right - left)), round(GROWTH * (bottom - top))
+    return np.array(
+        [max(0, left - across), max(0, top - down), min(shape[1], right + across), min(shape[0], bottom + down)]
+    )
+
+
+def inside(box: Int[np.ndarray, " 4"], shape: tuple[int, ...]) -> Mask:
+    """The pixels of a box as a mask."""
+    left, top, right, bottom = box
+    mask = np.zeros(shape[:2], bool)
+    mask[top:bottom, left:right] = True
+    return mask
 
 
 def as_box(corners: Int[np.ndarray, " 4"], label: str = "") -> Box:
@@ -114,8 +131,8 @@ def uncovered(scene: Scene, layer: int, inpainter: Inpainter) -> Picture | None:
         for other in range(1, len(visible))
         if other != layer and masks.touching(visible[other], visible[layer], REACH) and nearer(scene, other, layer)
     ]
-    box = inside(grown(as_box(scene.boxes[layer]), visible.shape[1:]), visible.shape[1:])
-    hidden = masks.union((visible[other] for other in touching), visible.shape[1:]) & box
+    box = inside(grown(scene.boxes[layer], scene.image.shape), scene.image.shape)
+    hidden = masks.union((visible[other] for other in touching), scene.image.shape[:2]) & box
     if not hidden.any():
         return None
     context = np.where(visible[layer][..., None], scene.image, flatten(scene.layers[:layer]))

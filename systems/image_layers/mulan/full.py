@@ -64,7 +64,7 @@ def full(weights: Path) -> Providers:
 def concepts(weights: Path) -> tuple[str, ...]:
     """What the detector looks for."""
     path = weights / "concepts.txt"
-    return tuple(path.read_text().split("\n")) if path.is_file() else CONCEPTS
+    return tuple(path.read_text().splitlines()) if path.is_file() else CONCEPTS
 
 
 def standardised(

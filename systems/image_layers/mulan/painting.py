@@ -32,7 +32,7 @@ class DiffusionInpainter:
         """From a folder."""
         precision = torch.float16 if torch.cuda.is_available() else torch.float32
         kind: Any = StableDiffusionXLInpaintPipeline
-        pipeline = kind.from_pretrained(folder, torch_dtype=precision, local_files_only=True, add_watermarker=False)
+        pipeline = kind.from_pretrained(folder, dtype=precision, local_files_only=True, add_watermarker=False)
         pipeline.set_progress_bar_config(disable=True)
         return cls(pipeline.to("cuda" if torch.cuda.is_available() else "cpu"), side, steps)
 
