@@ -1,1 +1,0 @@
-../../../../systems/scene/bsp_net/shapes.py

@@ -1,1 +1,0 @@
-../../../../stages/pictures/__init__.py

@@ -1,1 +1,0 @@
-../../../../systems/language/__init__.py

@@ -1,1 +1,0 @@
-../../../../systems/language/decomp/local_lm.py

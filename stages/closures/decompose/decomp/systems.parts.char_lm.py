@@ -1,1 +1,0 @@
-../../../../systems/parts/char_lm.py

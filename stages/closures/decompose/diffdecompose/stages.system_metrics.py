@@ -1,1 +1,0 @@
-../../../../stages/system_metrics.py

@@ -1,1 +1,0 @@
-../../../../systems/parts/conv_vae.py

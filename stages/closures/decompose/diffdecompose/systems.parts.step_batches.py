@@ -1,1 +1,0 @@
-../../../../systems/parts/step_batches.py

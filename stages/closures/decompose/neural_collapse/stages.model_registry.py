@@ -1,1 +1,0 @@
-../../../../stages/model_registry.py

@@ -1,1 +1,0 @@
-../../../../stages/tracking.py

@@ -1,1 +1,0 @@
-../../../../systems/analysis/neural_collapse/storage.py

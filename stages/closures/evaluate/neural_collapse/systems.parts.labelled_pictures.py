@@ -1,1 +1,0 @@
-../../../../systems/parts/labelled_pictures.py

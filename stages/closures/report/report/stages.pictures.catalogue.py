@@ -1,1 +1,0 @@
-../../../../stages/pictures/catalogue.py

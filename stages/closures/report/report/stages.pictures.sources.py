@@ -1,1 +1,0 @@
-../../../../stages/pictures/sources.py

@@ -1,1 +1,0 @@
-../../../../stages/registries/archives.py

@@ -1,1 +1,0 @@
-../../../../stages/registries/rcc.py

@@ -1,1 +1,0 @@
-../../../../stages/reporting/__init__.py

@@ -1,1 +1,0 @@
-../../../../stages/reporting/curves.py

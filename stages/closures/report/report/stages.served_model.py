@@ -1,1 +1,0 @@
-../../../../stages/served_model.py

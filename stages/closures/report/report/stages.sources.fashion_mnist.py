@@ -1,1 +1,0 @@
-../../../../stages/sources/fashion_mnist.py

@@ -1,1 +1,0 @@
-../../../../stages/sources/images.py

@@ -1,1 +1,0 @@
-../../../../stages/sources/meshes.py

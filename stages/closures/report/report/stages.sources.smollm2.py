@@ -1,1 +1,0 @@
-../../../../stages/sources/smollm2.py

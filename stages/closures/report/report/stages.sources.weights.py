@@ -1,1 +1,0 @@
-../../../../stages/sources/weights.py

@@ -1,1 +1,0 @@
-../../../../systems/analysis/__init__.py

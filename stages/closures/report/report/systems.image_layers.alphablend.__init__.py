@@ -1,1 +1,0 @@
-../../../../systems/image_layers/alphablend/__init__.py

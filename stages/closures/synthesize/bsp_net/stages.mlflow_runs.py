@@ -1,1 +1,0 @@
-../../../../stages/mlflow_runs.py

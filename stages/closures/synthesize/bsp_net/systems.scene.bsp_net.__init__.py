@@ -1,1 +1,0 @@
-../../../../systems/scene/bsp_net/__init__.py

@@ -1,1 +1,0 @@
-../../../../systems/parts/errors.py

@@ -1,1 +1,0 @@
-../../../../stages/tracking_store.py

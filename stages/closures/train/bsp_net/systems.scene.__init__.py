@@ -1,1 +1,0 @@
-../../../../systems/scene/__init__.py

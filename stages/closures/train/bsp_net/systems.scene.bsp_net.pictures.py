@@ -1,1 +1,0 @@
-../../../../systems/scene/bsp_net/pictures.py

@@ -1,1 +1,0 @@
-../../../../systems/language/decomp/symbolic.py

@@ -1,1 +1,0 @@
-../../../../systems/language/decomp/train.py

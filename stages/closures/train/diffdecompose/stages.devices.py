@@ -1,1 +1,0 @@
-../../../../stages/devices.py

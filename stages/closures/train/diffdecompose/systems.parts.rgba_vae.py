@@ -1,1 +1,0 @@
-../../../../systems/parts/rgba_vae.py

@@ -1,1 +1,0 @@
-../../../../systems/parts/stored_pictures.py

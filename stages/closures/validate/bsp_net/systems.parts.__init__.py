@@ -1,1 +1,0 @@
-../../../../systems/parts/__init__.py
