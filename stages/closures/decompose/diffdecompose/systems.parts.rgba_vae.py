@@ -1,0 +1,1 @@
+../../../../systems/parts/rgba_vae.py

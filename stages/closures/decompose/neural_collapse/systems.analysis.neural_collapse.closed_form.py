@@ -1,0 +1,1 @@
+../../../../systems/analysis/neural_collapse/closed_form.py

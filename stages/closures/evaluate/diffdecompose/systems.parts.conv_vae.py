@@ -1,0 +1,1 @@
+../../../../systems/parts/conv_vae.py

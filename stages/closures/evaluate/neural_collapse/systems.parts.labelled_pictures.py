@@ -1,0 +1,1 @@
+../../../../systems/parts/labelled_pictures.py

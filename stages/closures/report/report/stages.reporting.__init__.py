@@ -1,0 +1,1 @@
+../../../../stages/reporting/__init__.py

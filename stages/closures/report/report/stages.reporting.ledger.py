@@ -1,0 +1,1 @@
+../../../../stages/reporting/ledger.py

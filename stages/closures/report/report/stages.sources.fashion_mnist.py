@@ -1,0 +1,1 @@
+../../../../stages/sources/fashion_mnist.py

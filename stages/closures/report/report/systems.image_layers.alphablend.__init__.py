@@ -1,0 +1,1 @@
+../../../../systems/image_layers/alphablend/__init__.py

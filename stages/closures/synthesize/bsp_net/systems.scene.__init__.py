@@ -1,0 +1,1 @@
+../../../../systems/scene/__init__.py

@@ -1,0 +1,1 @@
+../../../../systems/language/__init__.py

@@ -1,0 +1,1 @@
+../../../../systems/language/decomp/symbolic.py

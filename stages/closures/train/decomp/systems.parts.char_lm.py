@@ -1,0 +1,1 @@
+../../../../systems/parts/char_lm.py

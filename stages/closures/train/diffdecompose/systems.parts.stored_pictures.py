@@ -1,0 +1,1 @@
+../../../../systems/parts/stored_pictures.py

@@ -1,0 +1,1 @@
+../../../../systems/analysis/neural_collapse/cases.py

@@ -1,0 +1,1 @@
+../../../../systems/analysis/__init__.py
