@@ -67,7 +67,7 @@ def assemble(
     for number in range(1, len(layers)):
         band = edge_band(layers[number], owner < number, reach)
         if band.any():
-            edge = Edge(band & (owner == number), band & (owner < number))
+            edge = Edge(band & (owner == number), band & (owner < number) & ~layers[number].whole)
             crop = around(band, max(BLURS) // 2)
             alphas[number][crop] = soft_alpha(image, layers[number].whole, band, matter)[crop]
             unmix(image, alphas[number], crop, edge, number, covers, colours)

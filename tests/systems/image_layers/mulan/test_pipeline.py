@@ -111,3 +111,12 @@ def test_colours_of_a_mixture_mix_to_it_again(alpha: float, inner: bool) -> None
     np.testing.assert_allclose(alpha * front + (1 - alpha) * back, image, atol=0.01)
     if inner:
         np.testing.assert_array_equal(back, painted)
+
+
+def test_what_shows_in_front_of_a_mutual_partner_keeps_its_colours() -> None:
+    for seed in range(10):
+        made = scene(seed, mutual=True)
+        stack = take_apart(made.image, knowing(made), LOOSE).stack
+        shown = stack.layers[2].switched & (stack.layers[1].alpha == 255)
+        assert shown.any()
+        np.testing.assert_array_equal(stack.flat()[shown], made.image[shown])
