@@ -85,6 +85,14 @@ def instance_layer(
     return Completed(seen, whole, np.where(seen[..., None], image, np.where(whole[..., None], colour, 0)))
 
 
+def alone(
+    image: Picture, instances: Sequence[Instance], providers: Providers, reach: int, first: int, second: int
+) -> Mask:
+    """The completed mask of the first of two instances, as if the second were not there."""
+    hidden = instances[second].mask
+    return instance_layer(image, image, instances[first], hidden, providers, reach, "inpainting").whole
+
+
 def grown(box: Box, shape: tuple[int, ...]) -> Box:
     """A box 10 % wider and taller on every side, but inside the picture."""
     across, down = round(GROWTH * (box.x1 - box.x0)), round(GROWTH * (box.y1 - box.y0))

@@ -30,16 +30,6 @@ def iou(first: Mask, second: Mask) -> float:
     return float(np.count_nonzero(first & second) / either) if either else 0.0
 
 
-def hull(mask: Mask) -> Mask:
-    """The convex hull of a mask."""
-    rows, columns = np.nonzero(mask)
-    out = np.zeros(mask.shape, np.uint8)
-    if len(rows):
-        points = np.stack((columns, rows), axis=1).astype(np.int32)
-        cv2.fillConvexPoly(out, cv2.convexHull(points), 1)
-    return out.view(bool)
-
-
 def union(masks: Iterable[Mask], shape: tuple[int, int]) -> Mask:
     """All pixels of any of the masks, which may be none."""
     out = np.zeros(shape, bool)

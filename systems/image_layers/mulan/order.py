@@ -5,7 +5,7 @@ Instances have numbers; an order lists them from far to near. `front[i, j]` says
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -60,19 +60,23 @@ def _by_certainty(edges: Bool[np.ndarray, "n n"], certainty: Float[np.ndarray, "
     return sorted(pairs, key=lambda pair: -certainty[pair])
 
 
-def observe(image: Picture, visible: Sequence[Mask], order: Order, reach: int) -> Occlusion:
-    """Ask about every pair whose masks touch once dilated by `reach` px."""
+Alone = Callable[[int, int], Mask]
+"""The completed mask of the first of two instances, as if the second were not there."""
+
+
+def observe(image: Picture, visible: Sequence[Mask], order: Order, reach: int, alone: Alone) -> Occlusion:
+    """Ask about every pair whose masks touch once dilated by `reach` px; of mutual pairs, who hides more."""
     count = len(visible)
-    touch, probability, inside = (np.zeros((count, count), kind) for kind in (bool, float, int))
-    hulls = [masks.hull(mask) for mask in visible]
+    touch, probability, area = (np.zeros((count, count), kind) for kind in (bool, float, int))
     for i in range(count):
         for j in range(i):
             if masks.touching(visible[i], visible[j], reach):
                 touch[i, j] = touch[j, i] = True
                 probability[i, j], probability[j, i] = order.occludes(image, visible[i], visible[j])
-            inside[i, j], inside[j, i] = (np.count_nonzero(visible[a] & hulls[b]) for a, b in ((i, j), (j, i)))
-    earlier = np.tri(count, k=-1, dtype=bool)
-    return Occlusion(touch, probability, (inside > inside.T) | ((inside == inside.T) & earlier))
+            if min(probability[i, j], probability[j, i]) > SURE:
+                area[i, j] = np.count_nonzero(visible[i] & alone(j, i))
+                area[j, i] = np.count_nonzero(visible[j] & alone(i, j))
+    return Occlusion(touch, probability, area > area.T)
 
 
 def arrange(depths: Sequence[float], occlusion: Occlusion, rung: Rung = "mutual") -> list[int]:

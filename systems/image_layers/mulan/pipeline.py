@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from pydantic import Field
 
 from systems.image_layers.mulan.assembly import Assembled, assemble
-from systems.image_layers.mulan.completion import Completed, Hidden, complete
+from systems.image_layers.mulan.completion import Completed, Hidden, alone, complete
 from systems.image_layers.mulan.discovery import Found, Instance, Limits, discover
 from systems.image_layers.mulan.order import RUNGS, Occlusion, Rung, arrange, observe
 from systems.image_layers.mulan.providers import Captioner, Picture, Providers
@@ -46,7 +47,8 @@ def take_apart(image: Picture, providers: Providers, settings: Settings) -> Take
     """Discover, order, complete and re-assemble."""
     found = discover(image, providers, settings.limits)
     visible, depths = [one.mask for one in found.instances], [one.depth for one in found.instances]
-    occlusion = observe(image, visible, providers.order, settings.reach.touch)
+    wholes = partial(alone, image, found.instances, providers, settings.reach.inpaint)
+    occlusion = observe(image, visible, providers.order, settings.reach.touch, wholes)
     orders = {rung: arrange(depths, occlusion, rung) for rung in RUNGS}
     final = orders["mutual"]
     arranged = Found([found.instances[number] for number in final], found.backdrop)

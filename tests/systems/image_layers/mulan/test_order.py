@@ -116,11 +116,14 @@ def test_a_mutual_pair_is_ordered_by_what_hides_more_and_only_on_its_rung() -> N
     visible[1, 3:5, 6:11] = True
     visible[1, 1, 9] = visible[1, 6, 9] = True
 
+    whole = visible.copy()
+    whole[0, 1:7, 1:8] = True
+
     class Both:
         def occludes(self, *_: object) -> tuple[float, float]:
             return 0.9, 0.8
 
-    occlusion = observe(np.zeros((8, 12, 3), np.uint8), list(visible), Both(), 1)
+    occlusion = observe(np.zeros((8, 12, 3), np.uint8), list(visible), Both(), 1, lambda first, _: whole[first])
     assert occlusion.mutual[0, 1]
     assert occlusion.mutual[1, 0]
     assert {rung: arrange([1.0, 2.0], occlusion, rung) for rung in RUNGS} == {
@@ -138,4 +141,4 @@ def test_pairs_apart_are_not_asked_about() -> None:
         def occludes(self, *_: object) -> tuple[float, float]:
             raise AssertionError("asked about a pair that does not touch")
 
-    assert not observe(np.zeros((8, 20, 3), np.uint8), list(visible), Never(), 3).hides.any()
+    assert not observe(np.zeros((8, 20, 3), np.uint8), list(visible), Never(), 3, lambda *_: visible[0]).hides.any()
