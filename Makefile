@@ -30,9 +30,9 @@ run: $(READY) ## Reproduce the default pipeline, then print the headline figures
 # Stages and tests run side by side; more threads than cores would wait for each other.
 run test test-fast smoke: export OMP_NUM_THREADS := 1
 
-test: $(READY) system ## Run all tests: the fast ones side by side, then those that take minutes
+test: $(READY) system ## Run all tests: the fast ones side by side, then those that take longer
 	pytest -n 2 -m 'not slow'
-	pytest -m slow
+	pytest -n 2 --dist loadgroup -m slow
 
 test-fast: $(READY) ## Run the tests that take seconds
 	pytest -n 2 -m 'not slow'

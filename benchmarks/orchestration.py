@@ -1,6 +1,7 @@
 """What it costs to run stages: the flow beside `dvc repro`, and dask4dvc where it is installed, in one run.
 
     python benchmarks/orchestration.py
+    python benchmarks/orchestration.py --case 'one dvc.yaml'
     python benchmarks/orchestration.py --quick
 
 The flow is timed twice: with a Prefect server that is there already, and with one of its own (start-up included).
@@ -178,10 +179,12 @@ def main() -> None:
     """Print and write the table of all cases; that of a quick run has one small case and is not written."""
     given = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     given.add_argument("--rounds", type=int, default=3, help="runs of every case, of which the median counts")
+    given.add_argument("--case", default="", help="take only the cases whose name holds this; the rest keep theirs")
     given.add_argument("--quick", action="store_true", help="show that it works with a few stages")
     options = given.parse_args()
     chosen, rounds = (cases(QUICK)[:1], 1) if options.quick else (cases(), options.rounds)
-    results: dict[str, dict[str, float]] = {}
+    chosen = [case for case in chosen if options.case in case.name]
+    results = json.loads(RESULT.read_text()) if options.case and RESULT.is_file() else {}
     print("| case | dvc repro s | dask4dvc s | flow s | flow, own server s | flow / dvc repro | aim |")
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:

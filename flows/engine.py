@@ -277,10 +277,7 @@ class Engine:
 
     def _clear(self) -> None:
         """End what still runs and keep what was learned."""
-        jobs = [ran.job for ran in self.running.values()]
-        for job in jobs:
-            job.stop()
-        end(jobs)
+        end(ran.job for ran in self.running.values())
         for ran in self.running.values():
             self.project.release(ran.step)
         if self.guard:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 from dvc.exceptions import DvcException
@@ -25,6 +25,7 @@ from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.states import Cancelling
 
 from flows.handover import Entry, Parcel, agree, deliver, inward
+from flows.patience import patiently
 from flows.project import Command
 from flows.stage import Job, Watch
 from systems.parts.errors import UserError
@@ -60,7 +61,7 @@ def deployment(pool: str) -> UUID:
     server = os.environ["PREFECT_API_URL"]
     try:
         with get_client(sync_client=True) as client:
-            return client.read_deployment_by_name(f"{FLOW}/{pool}").id
+            return patiently(lambda: client.read_deployment_by_name(f"{FLOW}/{pool}")).id
     except ObjectNotFound as error:
         told = f"python -m flows.worker --pool {pool}"
         raise UserError(f"--workers {pool}: {server} has no such pool; start {told} on each worker") from error
@@ -127,8 +128,13 @@ class Run:
 
     def __init__(self, client: SyncPrefectClient, errand: Errand, name: str) -> None:
         """Ask for it."""
-        asked = client.create_flow_run_from_deployment(errand.deployment, parameters=errand.parameters, name=name)
-        self.client, self.id = client, asked.id
+        given, once = errand.parameters, str(uuid4())
+        self.client = client
+        self.id = patiently(
+            lambda: client.create_flow_run_from_deployment(
+                errand.deployment, parameters=given, name=name, idempotency_key=once
+            )
+        ).id
         self.heard, self.sign, self.patience = time.monotonic(), "", BEGIN_SECONDS
         self.read = 0
         self.ended = self.crashed = False

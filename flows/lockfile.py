@@ -38,6 +38,8 @@ class LockFile:
     def __init__(self, path: Path, repo: Repo, order: Mapping[str, int]) -> None:
         """`order` is the place of each stage of this file in the plan."""
         self.path, self.repo, self.order = path, repo, order
+        self.partial = Path(repo.tmp_dir) / f"{path.name}.partial"
+        self.partial.unlink(missing_ok=True)  # a flow was killed while it wrote
         self.seen: tuple[int, ...] | None = None
         self.blocks: dict[str, str] | None = {}
         self.old: set[str] | None = None
@@ -52,12 +54,8 @@ class LockFile:
         if self.blocks.get(stage.name) == block:
             return
         self.blocks = self._with(stage.name, block)
-        replace(
-            self.path,
-            HEAD + "".join(self.blocks.values()),
-            Path(self.repo.tmp_dir),
-            self.seen[0] if self.seen else None,
-        )
+        mode = self.seen[0] if self.seen else None
+        replace(self.path, HEAD + "".join(self.blocks.values()), self.partial, mode)
         self.seen = stamp(self.path)
         self.repo.scm_context.track_file(stage.dvcfile._lockfile.relpath)
 
@@ -132,9 +130,8 @@ class Ignores(SCMContext):  # type: ignore[misc]
             file.write_text("".join([*kept, *later]), encoding="utf-8")
 
 
-def replace(path: Path, text: str, folder: Path, mode: int | None) -> None:
-    """Give a file a new text in one step; what is half-written stays in `folder`. `mode` is its old permissions."""
-    partial = folder / f"{path.name}.{os.getpid()}"
+def replace(path: Path, text: str, partial: Path, mode: int | None) -> None:
+    """Give a file a new text in one step; what is half-written is `partial`. `mode` is the file's old permissions."""
     partial.write_text(text, encoding="utf-8")
     if mode is not None:
         partial.chmod(mode)

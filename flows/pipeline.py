@@ -7,7 +7,8 @@ date, and what is up to date has no task. Without an answer from Prefect's serve
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 import httpx
@@ -20,7 +21,7 @@ from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
 
 from flows import metrics, records
-from flows.engine import BAD, Engine, View
+from flows.engine import BAD, Engine, View, Watcher
 from flows.graph import Step
 from flows.stage import Outcome
 from flows.summary import Result, failed, markdown, slug, summary
@@ -75,16 +76,33 @@ class Tasks:
             future.wait()
 
 
+class Work(Protocol):
+    """What a flow runs: an engine, or a sweep."""
+
+    begun: bool
+    watchers: Sequence[Watcher]
+
+    def run(self) -> Sequence[object]:
+        """Run to the end."""
+
+
+@contextmanager
+def followed(work: Work, parent: str) -> Iterator[None]:
+    """Open tasks for what runs in the block, below MLflow run `parent`; they have ended when it does."""
+    tasks = Tasks(parent)
+    work.watchers = [*work.watchers, tasks]
+    try:
+        yield
+    finally:
+        tasks.wait()
+
+
 def watched(engine: Engine) -> State[Any]:
     """Run an engine inside a flow run: tasks, the parent run in MLflow, the artifacts of the end, the flow's state."""
     with records.parent("reproduce") as parent:
         engine.variables |= records.variables(parent.run_id)
-        tasks = Tasks(parent.run_id)
-        engine.watchers = [*engine.watchers, tasks]
-        try:
+        with followed(engine, parent.run_id):
             results = engine.run()
-        finally:
-            tasks.wait()
         parent.failed = any(result.outcome in BAD for result in results)
     report(results, metrics.changes(engine.project.repo))
     names = [result.step.name for result in failed(results)]
@@ -105,15 +123,6 @@ def publish(text: str, key: str, description: str) -> None:
         create_markdown_artifact(text, key=key, description=description)
     except (PrefectException, httpx.HTTPError, OSError) as error:
         get_run_logger().warning(f"Prefect does not take artifact {key}: {type(error).__name__}")
-
-
-class Work(Protocol):
-    """What a flow runs: an engine, or a sweep."""
-
-    begun: bool
-
-    def run(self) -> Sequence[object]:
-        """Run to the end."""
 
 
 W = TypeVar("W", bound=Work)

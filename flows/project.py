@@ -23,13 +23,11 @@ from dvc.stage.run import _enforce_cmd_list, _make_cmd, _pull_missing_deps, get_
 from flows.graph import Selection, Step, select
 from flows.lockfile import Ignores, LockFile
 from flows.shortcuts import RESERVE, shortcuts
-from flows.stale import mend_list, noted
+from flows.stale import OWN, mend, noted
 from systems.parts.errors import UserError
 
 if TYPE_CHECKING:
     from dvc.stage import Stage
-
-OWN = "python -m flows.reproduce"
 
 
 @dataclass(frozen=True)
@@ -182,8 +180,8 @@ def _variables(stage: Stage) -> dict[str, str]:
 def opened(selection: Selection, options: Options) -> Iterator[Project]:
     """Open the project that the current folder is in, locked. Errors of DVC end in one line."""
     try:
-        with Repo(_wait_for_lock=True) as repo, noted(repo), lock_repo(repo), shortcuts(repo):
-            mend_list(repo)
+        with Repo(_wait_for_lock=True) as repo, noted(repo) as gone, lock_repo(repo), shortcuts(repo):
+            mend(repo, gone)
             if options.pull and not options.no_run_cache:
                 pull_run_cache(repo)
             project = Project(repo, selection, options)

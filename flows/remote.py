@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 from prefect import flow, get_client, get_run_logger
@@ -27,6 +27,7 @@ from flows.engine import BAD, Engine, View
 from flows.graph import Selection, Step
 from flows.handed import BEAT, BEAT_SECONDS, FLOW
 from flows.handover import Entry, agree, pull, push
+from flows.patience import patiently
 from flows.project import Options, opened
 from flows.resources import limits
 from flows.snapshot import checked_out
@@ -59,7 +60,7 @@ def stage(
     """
     clone = Path(os.environ[CLONE])
     try:
-        with beating() as hand_back, checked_out(clone, commit, ref) as tree:
+        with Beat() as beat, checked_out(clone, commit, ref) as tree:
             os.chdir(tree)
             try:
                 result, made = performed(address, inputs, force, (variables or {}) | path(clone, tree))
@@ -67,7 +68,7 @@ def stage(
                 os.chdir(clone)
             if result.outcome in BAD:
                 return Failed(message=result.why)
-            hand_back(made)
+            beat.hand_back(made)
     except UserError as error:
         return Failed(message=str(error))
     return Completed(message=f"{result.outcome} on {socket.gethostname()}")
@@ -90,36 +91,42 @@ def path(clone: Path, tree: Path) -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(str(tree) if folder == str(clone) else folder for folder in folders)}
 
 
-@contextmanager
-def beating() -> Iterator[Callable[[list[Entry]], None]]:
-    """Tell that this worker lives as long as it does; gives what tells the outputs at the end."""
-    told: dict[str, Any] = {"worker": socket.gethostname(), "beat": 0}
-    first = ArtifactCreate(type=BEAT, key=BEAT, description=SAYS, data=told, flow_run_id=flow_run.id)
-    with get_client(sync_client=True) as client:
-        own = client.create_artifact(first)
-    over = threading.Event()
+class Beat:
+    """Tells that this worker lives, time and again while a block runs, and then what it made."""
 
-    def tell(**more: Any) -> None:
-        told.update(beat=told["beat"] + 1, **more)
+    def __init__(self) -> None:
+        """Inside the flow: make the artifact that tells it."""
+        self.told: dict[str, Any] = {"worker": socket.gethostname(), "beat": 0}
+        first = ArtifactCreate(type=BEAT, key=BEAT, description=SAYS, data=self.told, flow_run_id=flow_run.id)
         with get_client(sync_client=True) as client:
-            client.update_artifact(own.id, ArtifactUpdate(data=told))
+            self.artifact = patiently(lambda: client.create_artifact(first)).id
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._go_on, daemon=True)
 
-    def beat() -> None:
-        while not over.wait(BEAT_SECONDS):
+    def __enter__(self) -> Self:
+        """Begin."""
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Tell no more."""
+        self.over.set()
+
+    def hand_back(self, made: list[Entry]) -> None:
+        """Tell the outputs, as the last thing."""
+        self.over.set()
+        self.thread.join()
+        patiently(lambda: self._tell(outs=made))
+
+    def _go_on(self) -> None:
+        while not self.over.wait(BEAT_SECONDS):
             with suppress(PrefectException, httpx.HTTPError):
-                tell()
+                self._tell()
 
-    def hand_back(made: list[Entry]) -> None:
-        over.set()
-        thread.join()
-        tell(outs=made)
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield hand_back
-    finally:
-        over.set()
+    def _tell(self, **more: Any) -> None:
+        self.told.update(beat=self.told["beat"] + 1, **more)
+        with get_client(sync_client=True) as client:
+            client.update_artifact(self.artifact, ArtifactUpdate(data=self.told))
 
 
 class Lines:

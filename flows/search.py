@@ -153,10 +153,8 @@ class Search:
             file.unlink(missing_ok=True)
 
     def _clear(self) -> None:
-        jobs = [ran.job for ran in self.running.values()]
-        for job in jobs:
-            job.stop()
-        end(jobs)
+        """End what still runs."""
+        end(ran.job for ran in self.running.values())
         for ran in self.running.values():
             self._forget(ran)
         self.guard.close()

@@ -21,6 +21,8 @@ from systems.parts.errors import UserError
 
 HOST = "127.0.0.1"
 START_SECONDS = 180.0
+ANSWER_SECONDS = 30.0
+"""Time that a server which others started has to answer."""
 
 
 def settle(root: Path) -> Path:
@@ -60,6 +62,19 @@ def launch(home: Path) -> bool:
     guard.add(process.pid)
     atexit.register(stop, process)
     return True
+
+
+def require() -> None:
+    """Refuse the server that PREFECT_API_URL names if nobody answers there; any answer will do."""
+    if not (url := os.environ.get("PREFECT_API_URL")):
+        return
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=ANSWER_SECONDS):  # noqa: S310 - as the user has named it
+            return
+    except urllib.error.HTTPError:
+        return
+    except (OSError, ValueError) as error:
+        raise UserError(f"PREFECT_API_URL={url}: no answer ({type(error).__name__}); start it, or unset it") from error
 
 
 def start(home: Path) -> tuple[subprocess.Popen[bytes], str]:

@@ -112,7 +112,6 @@ class Job:
 
     def _late(self) -> None:
         self._fail(f"timed out after {self.timeout:g} s")
-        self.stop()
         end([self])
 
     def _fail(self, why: str) -> None:
@@ -129,7 +128,10 @@ class Job:
 
 
 def end(jobs: Iterable[Job]) -> None:
-    """Wait for stopped jobs as long as grace allows, then kill what is left."""
+    """Stop jobs and wait for them as long as grace allows, then kill what is left."""
+    jobs = list(jobs)
+    for job in jobs:
+        job.stop()
     limit = time.monotonic() + GRACE_SECONDS
     for job in jobs:
         if job.process:

@@ -23,7 +23,7 @@ from dvc.repo import Repo
 from dvc.repo.experiments.refs import ExpRefInfo
 from dvc.repo.metrics.show import _collect_top_level_metrics
 
-from flows import scale
+from flows import scale, server
 from flows.checkout import Snapshot, git, snapshot
 from flows.graph import Selection, plan
 from flows.progress import Terminal
@@ -91,6 +91,7 @@ def ready(given: argparse.Namespace) -> Iterator[Search]:
     os.chdir(root)
     files = snapshot(root)
     name, asked = settled(given, files)
+    server.require()  # without it the trials would have no run above them
     folder = folder_of(root, name)
     with alone(folder):
         yield Search(files, Study(folder, name, asked), given.jobs or limits().jobs)
@@ -147,8 +148,6 @@ def _digest(asked: Plan) -> str:
 
 def as_flow(search: Search, parameters: dict[str, Any]) -> None:
     """Run a sweep as a flow against a server of its own or the one that is named."""
-    from flows import server
-
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")  # the terminal has its own lines
     own = server.launch(server.settle(Path.cwd()))
     # Only now: prefect reads its settings when it is imported.

@@ -8,7 +8,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows import trial_records, trials
-from flows.pipeline import Tasks, publish
+from flows.pipeline import followed, publish
 from flows.search import Search
 
 
@@ -18,12 +18,8 @@ def watched(search: Search) -> State[Any]:
     with trial_records.sweep(study.name, study.run_id) as parent:
         search.parent = parent.run_id
         study.note_run(parent.run_id)
-        tasks = Tasks(parent.run_id)
-        search.watchers = [*search.watchers, tasks]
-        try:
+        with followed(search, parent.run_id):
             rows = search.run()
-        finally:
-            tasks.wait()
         parent.failed = any(row.state != "finished" for row in rows)
     publish(trials.markdown(study), "trials", f"The trials of sweep {study.name}")
     said = trials.summary(study)

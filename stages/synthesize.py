@@ -17,6 +17,7 @@ LAYOUT = Layout(
         "sources": "data/sources/{sources}",
         "validated": "reports/validate/{sources}/metrics.json",
         "pictures": "data/sources/{pictures}",
+        "weights": "data/sources/{weights}",
     },
     output="data/{name}",
     reports=True,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from stages.reporting import curves, ledger, pictures
+from stages.reporting import curves, gallery, ledger, pictures
+from systems.parts.layered_files.strip import FOLDER
 
 REPORTS = Path("reports")
 STAGES = ("synthesize", "validate", "train", "decompose", "evaluate")
@@ -19,10 +21,13 @@ STAGES = ("synthesize", "validate", "train", "decompose", "evaluate")
 
 
 def overview(rows: Mapping[str, ledger.Row]) -> str:
-    """reports/index.html: headline figures, and for every system a picture, its outcomes and the way to its page."""
+    """reports/index.html: headline figures, a card for every system, and the first layers of each that finds any."""
     cards = [card(name, rows.get(name)) for name in names()]
     cards.sort(key=lambda one: (one["row"] is None, one["title"]))
-    return _template("index.html.j2").render(cards=cards, headline=headline(rows.values()), hashes=list(hashes()))
+    first = [sample for name in names() for sample in islice(samples(name), 1)]
+    return _template("index.html.j2").render(
+        cards=cards, headline=headline(rows.values()), samples=first, hashes=list(hashes())
+    )
 
 
 def pages(rows: Mapping[str, ledger.Row]) -> dict[str, str]:
@@ -36,6 +41,7 @@ def page(name: str, row: ledger.Row | None) -> str:
         title=title(name, row),
         row=row,
         headline=headline([row] if row else []),
+        samples=list(samples(name)),
         galleries=list(galleries(name)),
         charts=list(charts(name)),
         tables=list(tables(name)),
@@ -85,8 +91,10 @@ def headline(rows: Iterable[ledger.Row]) -> list[tuple[str, str, float]]:
 
 
 def captioned(stage: str, name: str) -> Iterator[tuple[Path, str]]:
-    """Pictures of a stage that carry a caption, and the caption."""
+    """Pictures of a stage that carry a caption, and the caption; samples of layers are shown by themselves."""
     for path in sorted((REPORTS / stage / name / "plots").rglob("*.png")):
+        if path.parent.name == FOLDER:
+            continue
         if caption := pictures.caption(path):
             yield path, caption
 
@@ -97,6 +105,13 @@ def galleries(name: str) -> Iterator[dict[str, Any]]:
         shown = [{**pictures.embedded(path), "caption": caption} for path, caption in captioned(stage, name)]
         if shown:
             yield {"title": stage, "pictures": shown}
+
+
+def samples(name: str) -> Iterator[dict[str, Any]]:
+    """Layers of every stage that a person can switch, move and re-order, the results first."""
+    for stage in reversed(STAGES):
+        for sample in gallery.samples(REPORTS / stage / name / "plots"):
+            yield {**sample, "title": f"{name}, {stage}: {sample['name']}"}
 
 
 def charts(name: str) -> Iterator[dict[str, Any]]:

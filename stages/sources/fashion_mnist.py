@@ -27,6 +27,7 @@ from pydantic import Field
 from stages.registries.archives import members
 from stages.registries.packages import Package, Unavailable, cache_folder, obtain, version_of
 from systems.parts.errors import UserError
+from systems.parts.expectations import column, equal
 from systems.parts.grids import grid
 from systems.parts.labelled_pictures import FILES, PARTS, Labelled, read, read_file, sheet, write, write_split
 from systems.parts.run import Expectation, Run, Strict
@@ -150,28 +151,20 @@ def _held(folder: Path) -> pa.Table:
     return pa.table({"row": rows, "rows": [len(labels)] * len(rows), "of its class": np.bincount(label)[label]})
 
 
-def _column(check: str, name: str, why: str, **more: object) -> Expectation:
-    return Expectation(type=f"expect_column_{check}", kwargs={"column": name, **more}, why=why)
-
-
-AS_MANY = Expectation(
-    type="expect_column_pair_values_to_be_equal",
-    kwargs={"column_A": "pictures", "column_B": "wanted"},
-    why="the classes are balanced, and results are compared over equal sets",
-)
+AS_MANY = equal("pictures", "wanted", "the classes are balanced, and results are compared over equal sets")
 PICTURES = [
-    _column("values_to_be_in_set", "label", "there are ten classes", value_set=list(range(len(CLASSES)))),
-    *(_column("values_to_be_in_set", side, "networks expect 28 px", value_set=[SIDE]) for side in ("height", "width")),
-    _column("values_to_be_between", "darkest", "the ground is black", min_value=0, max_value=0),
-    _column("values_to_be_between", "brightest", "values lie in 0..255 and reach up", min_value=200, max_value=255),
+    column("values_to_be_in_set", "label", "there are ten classes", value_set=list(range(len(CLASSES)))),
+    *(column("values_to_be_in_set", side, "networks expect 28 px", value_set=[SIDE]) for side in ("height", "width")),
+    column("values_to_be_between", "darkest", "the ground is black", min_value=0, max_value=0),
+    column("values_to_be_between", "brightest", "values lie in 0..255 and reach up", min_value=200, max_value=255),
 ]
 SPLIT = [
-    _column("values_to_be_unique", "row", "a picture is held out once"),
-    _column("values_to_be_between", "row", "a row of train.parquet", min_value=0),
+    column("values_to_be_unique", "row", "a picture is held out once"),
+    column("values_to_be_between", "row", "a row of train.parquet", min_value=0),
     Expectation(
         type="expect_column_pair_values_a_to_be_greater_than_b",
         kwargs={"column_A": "rows", "column_B": "row"},
         why="a row of train.parquet",
     ),
-    _column("unique_value_count_to_be_between", "of its class", "every class counts alike", min_value=1, max_value=1),
+    column("unique_value_count_to_be_between", "of its class", "every class counts alike", min_value=1, max_value=1),
 ]

@@ -27,6 +27,7 @@ from stages.pictures.local import own_pictures, samples
 from stages.pictures.sources import SOURCES, spread
 from stages.registries.packages import Unavailable, cache_folder, obtain, version_of
 from systems.parts.errors import UserError
+from systems.parts.expectations import column, equal
 from systems.parts.run import Expectation, Run, Strict
 from systems.parts.tables import counted
 
@@ -207,18 +208,11 @@ ENOUGH = Expectation(
     kwargs={"column_A": "assets", "column_B": "minimum", "or_equal": True},
     why="with fewer assets of a kind train and test could not both be served",
 )
-SAME_PIXELS = Expectation(
-    type="expect_column_pair_values_to_be_equal",
-    kwargs={"column_A": "listed", "column_B": "measured"},
-    why="a stored picture is not the one that was catalogued",
-)
+SAME_PIXELS = equal("listed", "measured", "a stored picture is not the one that was catalogued")
 
 
 def expectations(max_side: int) -> list[Expectation]:
     """What must hold for every row of the catalogue."""
-
-    def column(check: str, name: str, why: str, **more: Any) -> Expectation:
-        return Expectation(type=f"expect_column_{check}", kwargs={"column": name, **more}, why=why)
 
     unique, between, filled = "values_to_be_unique", "values_to_be_between", "value_lengths_to_be_between"
     sums = catalogue.SUMS

@@ -25,8 +25,9 @@ from scipy.spatial import ConvexHull
 from stages.registries.archives import members
 from stages.registries.packages import Package, Unavailable, cache_folder, obtain
 from systems.parts.errors import UserError
+from systems.parts.expectations import column
 from systems.parts.meshes import Mesh, read_meshes, write_meshes
-from systems.parts.run import Expectation, Run, Strict
+from systems.parts.run import Run, Strict
 
 # The content is pinned, not the file: Debian's version may move.
 PACKAGE = Package("debian", "libcgal-demo", "5.5.1-2", "GPL-3.0-or-later or LGPL-3.0-or-later, by file")
@@ -142,14 +143,10 @@ def sizes(meshes: list[Mesh]) -> pa.Table:
     )
 
 
-def _column(check: str, name: str, why: str, **more: object) -> Expectation:
-    return Expectation(type=f"expect_column_{check}", kwargs={"column": name, **more}, why=why)
-
-
 MESHES = [
-    _column("values_to_be_unique", "name", "a name names one mesh"),
-    _column("value_lengths_to_be_between", "licence", "a mesh without a licence may not be used", min_value=1),
-    _column("values_to_be_in_set", "closed", "only a closed mesh has an inside", value_set=[True]),
-    _column("values_to_be_between", "triangles", "a solid has four faces at least", min_value=4),
-    _column("values_to_be_between", "least extent", "a flat or broken mesh", min_value=0, strict_min=True),
+    column("values_to_be_unique", "name", "a name names one mesh"),
+    column("value_lengths_to_be_between", "licence", "a mesh without a licence may not be used", min_value=1),
+    column("values_to_be_in_set", "closed", "only a closed mesh has an inside", value_set=[True]),
+    column("values_to_be_between", "triangles", "a solid has four faces at least", min_value=4),
+    column("values_to_be_between", "least extent", "a flat or broken mesh", min_value=0, strict_min=True),
 ]

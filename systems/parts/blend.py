@@ -63,7 +63,8 @@ def glass(F: Picture, a: Alpha, B: Picture, params: Mapping[str, float]) -> Pict
     """z = (1-a)W(B) + a(F W(B)) + sH: W warps B by k grad a, H is the highlight map |grad a|, `s` its strength."""
     alpha = a[..., 0]
     slope_x, slope_y = (cv2.Sobel(alpha, cv2.CV_32F, dx, 1 - dx, ksize=3) for dx in (1, 0))
-    steepness = cv2.magnitude(slope_x, slope_y)
+    # Not cv2.magnitude: its last bit depends on where the arrays lie in memory.
+    steepness = np.sqrt(slope_x * slope_x + slope_y * slope_y)
     peak = np.float32(max(steepness.max(), FLAT))
     reach = np.float32(params["k"] * alpha.shape[1] / GLASS_SIDE) / peak
     rows, columns = (np.arange(length, dtype=np.float32) for length in alpha.shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 
-from flows.engine import Engine
+from flows.engine import BAD, Engine
 from flows.graph import Selection
 from flows.project import Options, opened
 from flows.reproduce import interrupted
@@ -13,12 +13,14 @@ from flows.resources import limits
 from flows.summary import table
 
 
-def main() -> None:
-    """Run everything in the current folder."""
+def main() -> int:
+    """Run everything in the current folder; the exit code says whether every stage ended well."""
     signal.signal(signal.SIGTERM, interrupted)
     with opened(Selection(all_pipelines=True), Options()) as project:
-        print(table(Engine(project, limits(int(sys.argv[1]) if len(sys.argv) > 1 else 4)).run()))
+        results = Engine(project, limits(int(sys.argv[1]) if len(sys.argv) > 1 else 4)).run()
+    print(table(results))
+    return int(any(result.outcome in BAD for result in results))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -104,14 +102,6 @@ def starts(folder: Path) -> list[str]:
     """The stages that ran so far, each with the width it was given."""
     path = mark(folder, "starts")
     return sorted(path.read_text().split()) if path.exists() else []
-
-
-def until(there: Callable[[], bool]) -> None:
-    """Wait for something that must come."""
-    limit = time.monotonic() + 300
-    while not there():
-        assert time.monotonic() < limit
-        time.sleep(0.1)
 
 
 def experiments(folder: Path) -> dict[str, str]:

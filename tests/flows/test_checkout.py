@@ -56,7 +56,7 @@ def test_a_checkout_shares_the_cache(folder: Path, tmp_path: Path) -> None:
     assert not (project / ".dvc/cache").exists()
     assert list((folder / ".dvc/cache/files").rglob("*"))
     assert list((folder / ".dvc/cache/runs").rglob("*"))
-    assert toy.outcomes(toy.call(folder, "python", "-m", "tests.flows.bare"))["source"] == "restored"
+    assert toy.outcomes(toy.call(folder, "python", "-m", "flows.reproduce", "source")) == {"source": "restored"}
 
 
 def test_a_whole_checkout_is_taken_again_and_any_other_made_anew(folder: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tests.flows import toy
 
 PATIENCE = 600
 """Seconds to wait on a busy machine."""
-pytestmark = pytest.mark.slow  # a worker starts a process for each run
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("deployed")]  # a worker starts a process for each run
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +66,20 @@ def kill_somewhere(engine: subprocess.Popen[bytes], folder: Path, chance: random
     while chance.random() < 0.99 and not (folder.parent / "starts").read_text() and time.monotonic() < limit:
         time.sleep(0.02)
     time.sleep(chance.uniform(0, 0.6))
-    stages = [child for child in psutil.Process(engine.pid).children() if "sleep" in " ".join(child.cmdline())]
+    stages = [child for child in psutil.Process(engine.pid).children() if "sleep" in words(child)]
     if stages and chance.random() < 0.3:
-        chance.choice(stages).kill()
+        with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+            chance.choice(stages).kill()
     else:
         engine.kill()
-    engine.wait(60)
+    engine.wait()
+
+
+def words(process: psutil.Process) -> str:
+    """The command line of a process; empty once it has ended."""
+    with suppress(psutil.NoSuchProcess):
+        return " ".join(process.cmdline())
+    return ""
 
 
 @pytest.mark.slow  # thirty runs that are killed
@@ -96,8 +107,56 @@ def test_a_half_written_list_of_reserved_paths_holds_up_nobody(tmp_path: Path, w
     folder = make(tmp_path / "project", hardlink_lock=False)
     (folder / "input.txt").write_text("once\n")
     (folder / ".dvc" / "tmp" / "rwlock").write_text(written)
-    assert start(folder).wait(60) == 0
+    assert start(folder).wait() == 0
     assert "up to date" in toy.call(folder, "dvc", "status")
+
+
+def note(folder: Path, created: float) -> Path:
+    """Reserve a stage's paths as a flow that began at `created` and has the number of this process."""
+    own = folder / ".dvc" / "tmp"
+    who = {"pid": os.getpid(), "cmd": "python -m flows.reproduce s0-1"}
+    reserved = {"write": {str(folder / "0-1.txt"): who}, "read": {str(folder / "0-0.txt"): [who]}}
+    (own / "rwlock").write_text(json.dumps(reserved))
+    path = own / f"flow-{os.getpid()}-{created}.json"
+    path.write_text(json.dumps({"pid": os.getpid(), "created": created, "claim": ""}))
+    return path
+
+
+@pytest.mark.parametrize("hardlink_lock", [False, True])
+def test_a_number_that_a_killed_flow_had_may_come_again(tmp_path: Path, hardlink_lock: bool) -> None:
+    """After a restart of the machine, say."""
+    folder = make(tmp_path / "project", hardlink_lock)
+    (folder / "input.txt").write_text("once\n")
+    left = note(folder, created=1.0)
+    assert start(folder).wait() == 0
+    assert not left.exists()
+    assert "s0-1" not in (folder / ".dvc" / "tmp" / "rwlock").read_text()
+
+
+def test_what_a_living_flow_reserves_is_left_alone(tmp_path: Path) -> None:
+    folder = make(tmp_path / "project", hardlink_lock=False)
+    (folder / "input.txt").write_text("once\n")
+    left = note(folder, psutil.Process().create_time())
+    assert start(folder).wait() == 1
+    assert left.exists()
+    names = {f"s{chain}-{place}" for chain in range(1, CHAINS) for place in range(LENGTH)}
+    assert locked(folder).keys() == names
+
+
+@pytest.mark.parametrize("partial", ["", "cmd: echo s0-0\n"])
+def test_a_half_written_entry_of_the_run_cache_holds_up_nobody(tmp_path: Path, partial: str) -> None:
+    """DVC looks for the newest file in the folder of a stage and stumbles when that is empty."""
+    folder = make(tmp_path / "project", hardlink_lock=False)
+    (folder / "input.txt").write_text("once\n")
+    assert start(folder).wait() == 0
+    for whole in [path for path in (folder / ".dvc" / "cache" / "runs").rglob("*") if path.is_file()]:
+        whole.unlink()
+        if partial:
+            (whole.parent / ".written.tmp").write_text(partial)
+    (folder / "dvc.lock").unlink()
+    note(folder, created=1.0)
+    assert start(folder).wait() == 0
+    assert not list((folder / ".dvc" / "cache" / "runs").rglob(".*.tmp"))
 
 
 @pytest.mark.slow  # waits until Prefect's client gives up
@@ -128,19 +187,17 @@ def test_a_killed_flow_leaves_no_process(tmp_path: Path) -> None:
     variables = {key: value for key, value in toy.environment().items() if not key.startswith("PREFECT_")}
     command = [sys.executable, "-m", "flows.reproduce", "-P"]
     flow = subprocess.Popen(command, cwd=folder, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    limit = time.monotonic() + 180
-    while not (folder / "waiting").exists() and time.monotonic() < limit:
-        time.sleep(0.1)
+    toy.until((folder / "waiting").exists)
     family = psutil.Process(flow.pid).children(recursive=True)
     assert {"step.py", "server"} <= {word for child in family for word in child.cmdline()}
     flow.kill()
     flow.wait()
-    assert not psutil.wait_procs(family, timeout=10)[1]
+    assert toy.gone(family)
 
 
 def complete(folder: Path, snapshots: list[dict[str, Any]], runs: list[list[str]]) -> None:
     """Let a run end well and look at all of them: the end is DVC's, and what was locked was not run again."""
-    assert start(folder).wait(120) == 0
+    assert start(folder).wait() == 0
     runs.append(started(folder))
     final = locked(folder)
     assert len(final) == CHAINS * LENGTH

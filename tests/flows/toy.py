@@ -5,9 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import psutil
+
 PROJECT = Path(__file__).parents[2]
+PATIENCE = 600
+"""Seconds to wait for what comes at once on a machine that has nothing else to do."""
 ROOT_FILE = """
 stages:
   source:
@@ -87,6 +93,19 @@ def environment(**variables: str) -> dict[str, str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     packages = os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])
     return {**os.environ, "PATH": path, "PYTHONPATH": packages, **variables}
+
+
+def until(there: Callable[[], object]) -> None:
+    """Wait for something that must come, however slow the machine is."""
+    limit = time.monotonic() + PATIENCE
+    while not there():
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+
+
+def gone(processes: Iterable[psutil.Process]) -> bool:
+    """Whether all of them end by themselves."""
+    return not psutil.wait_procs(list(processes), timeout=PATIENCE)[1]
 
 
 def choose(folder: Path, old: str, new: str) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import statistics
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from stages.discover import walk
 
@@ -90,3 +92,15 @@ def test_nothing_large_is_committed() -> None:
         if path.is_file():
             limit = LARGEST_RELEASED if name.startswith("models/released/") else LARGEST
             assert path.stat().st_size <= limit, name
+
+
+def test_the_lock_has_whatever_the_project_asks_for() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    wanted = map(Requirement, [*project["dependencies"], *project["optional-dependencies"]["dev"]])
+    pins = [line.split("==") for line in (PROJECT / "requirements.lock").read_text().splitlines() if "==" in line]
+    versions = {name.lower(): version for name, version in pins}
+    assert [str(one) for one in wanted if not satisfied(one, versions.get(one.name.lower()))] == []
+
+
+def satisfied(wanted: Requirement, version: str | None) -> bool:
+    return version is not None and wanted.specifier.contains(version, prereleases=True)

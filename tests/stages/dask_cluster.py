@@ -8,13 +8,31 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import distributed
+import psutil
 
 from systems.parts.errors import UserError
 from tests.smoke import PROJECT, environment
+
+
+class Halt(distributed.WorkerPlugin):
+    """Halts the first worker that begins its second item, for good: it holds work and has done some."""
+
+    def __init__(self, mark: Path) -> None:
+        """The first of all workers is the one that makes the file `mark`."""
+        self.mark, self.begun = mark, 0
+
+    def transition(self, key: str, _start: str, finish: str, **_more: Any) -> None:
+        """A task at this worker moves on."""
+        self.begun += finish == "executing" and key.startswith("item ")
+        if self.begun == 2:
+            with suppress(FileExistsError):
+                self.mark.touch(exist_ok=False)
+                os.kill(os.getpid(), signal.SIGSTOP)
 
 
 class Cluster:
@@ -44,6 +62,16 @@ class Cluster:
     def inputs(self, number: int) -> list[Path]:
         """What a worker has laid out: something as soon as it begins its first item."""
         return [path for path in self.place(number).glob("dask-scratch-space/*/inputs/*") if path.name[0] != "."]
+
+    def halt_one(self) -> None:
+        """Have a worker halt in the middle of its items: of three items one worker begins two."""
+        with distributed.Client(self.address) as client:
+            client.register_plugin(Halt(self.folder / "halted"))
+
+    def halted(self) -> int | None:
+        """The number of the worker that halted."""
+        states = [psutil.Process(process.pid).status() for process in self.processes]
+        return states.index(psutil.STATUS_STOPPED) if psutil.STATUS_STOPPED in states else None
 
     def kill(self, number: int) -> None:
         """End a process without a chance to clean up."""

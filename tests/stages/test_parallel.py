@@ -167,7 +167,8 @@ def alive(process: int) -> bool:
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_workers_end_with_their_parent(tmp_path: Path, sent: signal.Signals) -> None:
     """Only the parent is told, as by `kill`; Ctrl-C, which tells the children too, is left to it by them."""
-    code = "from stages.parallel import on_processes; from tests.stages.test_parallel import asleep\n"
+    code = "import signal; from stages.parallel import on_processes; from tests.stages.test_parallel import asleep\n"
+    code += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell in the background has it ignored
     code += "if __name__ == '__main__': list(on_processes(2, asleep, range(9)))"
     (tmp_path / "script.py").write_text(code)
     variables = {**os.environ, "PYTHONPATH": str(PROJECT)}

@@ -104,6 +104,7 @@ class Optimisation(Strict):
 
     lr: float = Field(default=1e-3, gt=0, description="learning rate")
     drops: tuple[int, ...] = Field(default=(1500, 2200), description="steps at which it falls to a tenth")
+    beta2: float = Field(default=0.999, ge=0, lt=1, description="share of the squared gradients' mean kept at a step")
 
 
 class CollapseTraining(lightning.LightningModule):
@@ -140,9 +141,14 @@ class CollapseTraining(lightning.LightningModule):
         self.history[self.global_step // self.every] = row.nan_to_num().to(self.history)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam without decay of its own."""
-        optimizer = torch.optim.Adam(self.network.parameters(), self.optimisation.lr, foreach=True)
-        schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(self.optimisation.drops), 0.1)
+        """Adam without decay of its own.
+
+        Near the end the gradients of whole batches are so small that its steps grow until the loss leaps. The shorter
+        its memory of their squares, the sooner the steps shrink again.
+        """
+        how = self.optimisation
+        optimizer = torch.optim.Adam(self.network.parameters(), how.lr, betas=(0.9, how.beta2), foreach=True)
+        schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(how.drops), 0.1)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

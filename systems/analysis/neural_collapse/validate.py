@@ -6,13 +6,13 @@ python -m stages validate neural_collapse
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
 from systems.analysis.neural_collapse.cases import TYPES
+from systems.parts.expectations import column, equal
 from systems.parts.labelled_pictures import FILES, read_file
 from systems.parts.pictures import digest
 from systems.parts.run import Expectation, Run, Strict
@@ -61,22 +61,14 @@ def _measured(folder: Path, name: str) -> pa.Table:
     )
 
 
-def _column(check: str, name: str, why: str, **more: Any) -> Expectation:
-    return Expectation(type=f"expect_column_{check}", kwargs={"column": name, **more}, why=why)
-
-
-AS_MANY = Expectation(
-    type="expect_column_pair_values_to_be_equal",
-    kwargs={"column_A": "pictures", "column_B": "wanted"},
-    why="the closed form is about these class sizes",
-)
+AS_MANY = equal("pictures", "wanted", "the closed form is about these class sizes")
 CASES = [
-    *(_column("values_to_not_be_null", name, "every row is filled in") for name in TYPES if name != "counts"),
-    _column("values_to_be_unique", "id", "an id names one case"),
-    _column("values_to_be_between", "smallest", "every class needs a sample", min_value=1),
-    _column("values_to_be_between", "depth", "there is a last layer", min_value=1),
+    *(column("values_to_not_be_null", name, "every row is filled in") for name in TYPES if name != "counts"),
+    column("values_to_be_unique", "id", "an id names one case"),
+    column("values_to_be_between", "smallest", "every class needs a sample", min_value=1),
+    column("values_to_be_between", "depth", "there is a last layer", min_value=1),
     *(
-        _column("values_to_be_between", name, "without decay there is no minimum", min_value=0, strict_min=True)
+        column("values_to_be_between", name, "without decay there is no minimum", min_value=0, strict_min=True)
         for name in ("lambda_w", "lambda_h")
     ),
     Expectation(
@@ -85,4 +77,4 @@ CASES = [
         why="each class needs a direction of its own",
     ),
 ]
-PICTURES = [_column("values_to_be_unique", "sha256", "a picture of train that is held out too would flatter the error")]
+PICTURES = [column("values_to_be_unique", "sha256", "a picture of train that is held out too would flatter the error")]

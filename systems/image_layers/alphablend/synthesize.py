@@ -28,6 +28,8 @@ from systems.image_layers.alphablend.table import PICTURES, SCHEMA
 from systems.parts.blend import blend
 from systems.parts.errors import UserError
 from systems.parts.grids import grid, on_checker
+from systems.parts.layered_files.blended import blended
+from systems.parts.layered_files.strip import FOLDER, strip
 from systems.parts.pictures import Codec, alpha_of, decode, digest, encode, quantise, unit, write_table
 from systems.parts.run import Run, Strict
 
@@ -96,6 +98,8 @@ def synthesize(run: Run[Params]) -> None:
     for split in SPLITS:
         caption = f"Split {split}, three rows a sub-task: foregrounds, backgrounds, composites."
         run.figure(f"{split}-samples", contact_sheet(run.output, split, run.params.subtasks), caption)
+    for subtask in run.params.subtasks:
+        run.figure(f"{FOLDER}/{subtask}", *layers_of(run.output, subtask))
 
 
 def check_subtasks(params: Params) -> None:
@@ -191,11 +195,24 @@ def contact_sheet(
     folder: Path, split: Split, subtasks: tuple[str, ...], columns: int = 8
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Three rows a sub-task: foregrounds on a checker-board, backgrounds, composites."""
-    rows, samples = [], dataset(sorted(folder.glob(f"{split}-*.parquet")))
-    little = {"batch_size": columns, "batch_readahead": 1, "fragment_readahead": 1}  # Arrow reads whole shards ahead
+    rows = []
     for subtask in subtasks:
-        table = samples.head(columns, columns=list(PICTURES), filter=pc.field("subtask") == subtask, **little)
+        table = first_rows(folder, split, subtask, PICTURES, columns)
         for name in PICTURES:
             contents = table.column(name).combine_chunks().field("bytes").to_pylist()
             rows.append(on_checker(np.stack([decode(content) for content in contents])))
     return grid(rows)
+
+
+def layers_of(folder: Path, subtask: str) -> tuple[UInt8[np.ndarray, "H W 4"], str]:
+    """The first held-out composite of a sub-task and its layers, for the gallery of the report."""
+    (row,) = first_rows(folder, "test", subtask, ("tau", "params", "prompt", *PICTURES), 1).to_pylist()
+    fg, bg, comp = (decode(row[name]["bytes"]) for name in PICTURES)
+    return strip(comp, blended(fg, bg, row["tau"], json.loads(row["params"])), row["prompt"])
+
+
+def first_rows(folder: Path, split: Split, subtask: str, columns: tuple[str, ...], count: int) -> pa.Table:
+    """The first samples of a sub-task; Arrow by itself would read whole shards ahead."""
+    samples = dataset(sorted(folder.glob(f"{split}-*.parquet")))
+    little = {"batch_size": count, "batch_readahead": 1, "fragment_readahead": 1}
+    return samples.head(count, columns=list(columns), filter=pc.field("subtask") == subtask, **little)

@@ -22,6 +22,8 @@ from torch import Tensor
 from systems.image_layers.diffdecompose import scores, storage
 from systems.parts.blend import blend
 from systems.parts.grids import grid, on_checker
+from systems.parts.layered_files.blended import blended
+from systems.parts.layered_files.strip import FOLDER, strip
 from systems.parts.perceptual import STLPIPS, EfficientNetLite0Features, frechet_distance
 from systems.parts.pictures import decode, quantise
 from systems.parts.run import SCORE, Op, Run, Strict
@@ -265,9 +267,17 @@ def draw(run: Run[Params], truth: Truth, estimates: Mapping[str, Estimate], best
     for subtask in dict.fromkeys(truth.subtasks):
         rows = truth.data.rows_of([subtask])
         run.figure(f"layers-{subtask}", layers_grid(truth, estimate, rows[:SHOWN]), f"Held-out {subtask}. Rows: {ROWS}")
+        run.figure(f"{FOLDER}/{subtask}", *sample(truth, estimate, int(rows[0])))
     error = scores.squared_errors(estimate.bg, truth.bg)
     worst = np.argsort(-error, kind="stable")[:SHOWN]
     run.figure("worst", layers_grid(truth, estimate, worst), f"Those with the largest error. Rows: {ROWS}")
+
+
+def sample(truth: Truth, estimate: Estimate, row: int) -> tuple[UInt8[np.ndarray, "H W 4"], str]:
+    """A composite and its estimated layers, blended as it was, for the gallery of the report."""
+    tau, params = (truth.data.strings(column)[row] for column in ("tau", "params"))
+    stack = blended(estimate.fg[row], estimate.bg[row], tau, json.loads(params))
+    return strip(truth.comp[row], stack, f"Held-out {truth.subtasks[row]}: estimated layers, blended by {tau}.")
 
 
 def layers_grid(truth: Truth, estimate: Estimate, rows: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:

@@ -106,10 +106,15 @@ DRAWN: dict[str, Draw] = {
 """How an example of each handler is drawn."""
 
 
+def worked(handler: str, prompt_set: int, count: int) -> list[tasks.Parts]:
+    """Worked examples of a handler, without its tag; each set has words of its own."""
+    drawn = [DRAWN[handler](np.random.default_rng([prompt_set, number]), number) for number in range(count)]
+    return [[parts[0].partition("] ")[2], *parts[1:]] for parts in drawn]
+
+
 def examples(handler: str, prompt_set: int, count: int) -> str:
-    """Worked examples of a handler; each set has words of its own."""
-    drawn = (DRAWN[handler](np.random.default_rng([prompt_set, number]), number) for number in range(count))
-    return "\n".join("".join(parts).removeprefix(f"[{parts[0].split(']')[0][1:]}] ") for parts in drawn)
+    """Worked examples of a handler as one text."""
+    return "\n".join("".join(parts) for parts in worked(handler, prompt_set, count))
 
 
 class ChatModel:

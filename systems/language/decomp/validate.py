@@ -15,6 +15,7 @@ from pydantic import Field
 
 from systems.language.decomp import symbolic
 from systems.language.decomp.synthesize import SOURCES, held_out
+from systems.parts.expectations import column
 from systems.parts.interpreter import Library, solve
 from systems.parts.programs import Json, to_text, to_value
 from systems.parts.run import Expectation, Run, Strict
@@ -80,20 +81,15 @@ def canonical(suite: str, answer: Json) -> str:
     return to_text(sorted(answer) if suite == "look_up" and isinstance(answer, list) else answer)
 
 
-def column(check: str, name: str, why: str, **more: Any) -> Expectation:
-    """An expectation on the values of one column."""
-    return Expectation(type=f"expect_column_values_to_{check}", kwargs={"column": name, **more}, why=why)
-
-
 TEXTS = [
-    column("be_unique", "id", "an id names one text"),
-    column("be_in_set", "source", "models are trained by source", value_set=list(SOURCES)),
-    column("be_in_set", "parts", "a part without its continuation", value_set=[0]),
-    column("be_in_set", "ends", "a model would not learn to stop", value_set=[True]),
-    column("be_in_set", "held_out", "a word of the tests is trained on", value_set=[0]),
+    column("values_to_be_unique", "id", "an id names one text"),
+    column("values_to_be_in_set", "source", "models are trained by source", value_set=list(SOURCES)),
+    column("values_to_be_in_set", "parts", "a part without its continuation", value_set=[0]),
+    column("values_to_be_in_set", "ends", "a model would not learn to stop", value_set=[True]),
+    column("values_to_be_in_set", "held_out", "a word of the tests is trained on", value_set=[0]),
 ]
 QUESTIONS = [
-    column("be_unique", "id", "an id names one question"),
+    column("values_to_be_unique", "id", "an id names one question"),
     Expectation(
         type="expect_column_pair_values_to_be_equal",
         kwargs={"column_A": "answer", "column_B": "computed"},

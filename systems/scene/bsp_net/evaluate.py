@@ -17,11 +17,13 @@ from pydantic import Field
 
 from systems.parts.grids import grid
 from systems.parts.run import SCORE, Run, Strict
-from systems.scene.bsp_net import pictures, pieces, scores, storage
+from systems.parts.step_batches import step_generator
+from systems.scene.bsp_net import pictures, pieces, scores, storage, views
 from systems.scene.bsp_net.layers import INSIDE
 from systems.scene.bsp_net.network import BSPNet
 from systems.scene.bsp_net.pieces import Piece
 from systems.scene.bsp_net.shapes import Shapes, read
+from systems.scene.bsp_net.views import SingleView
 
 SHOWN = 8
 FIGURES = "figures"
@@ -65,6 +67,9 @@ def evaluate(run: Run[Params]) -> None:
         results = [result_of(run, network, shapes) for network in networks]
         rows += [row(run, result, shapes) for result in results]
         record_baseline(run, family, shapes)
+        for network in networks:
+            if network.single_view:
+                record_view(run, network, network.single_view, shapes)
         if family == FIGURES:
             record_checks(run, results, shapes)
             run.figure("iou", iou_curves(results), "Share of held-out figures with at least a given IoU, by network.")
@@ -137,6 +142,21 @@ def record_baseline(run: Run[Params], family: str, shapes: Shapes) -> None:
     train = read(run.inputs["data"], family, "train").voxels
     flat = [voxels.reshape(len(voxels), -1) > 0 for voxels in (shapes.voxels, train)]
     run.metric(f"IoU/{family}: most similar training shape", mean(scores.nearest(*flat)))
+
+
+@torch.no_grad()
+def record_view(run: Run[Params], network: storage.SavedNetwork, given: SingleView, shapes: Shapes) -> None:
+    """How well shapes come back from one picture of each."""
+    net, encoder = storage.load(run.inputs["model"], network), storage.load_view(run.inputs["model"], network)
+    voxels = torch.from_numpy(shapes.voxels).float()
+    picture = views.seen(voxels, given.noise, step_generator(run.params.seed, 0))
+    few = pieces.few(len(voxels), net.given.side, net.given.dims)
+    found = torch.cat([views.shapes_of(net, encoder(picture[some])) for some in few])
+    ious = scores.iou(found.flatten(1).numpy(), voxels.flatten(1).numpy() > 0)
+    run.metric(f"IoU from one view/{network.label}", mean(ious))
+    rows = [picture, views.front(found.float()), views.front(voxels)]
+    caption = f"{network.label}: pictures of held-out shapes, the fronts of what is made of them, and of the shapes."
+    run.figure(f"view-{network.label}", views.shown(*(row[:SHOWN] for row in rows)), caption)
 
 
 def headline(run: Run[Params], rows: Sequence[Mapping[str, object]]) -> float:

@@ -1,4 +1,4 @@
-"""One phase of training as a Lightning module: a batch of shapes, some points of each, the phase's loss."""
+"""What is trained, as Lightning modules: one phase of the auto-encoder, and the encoder of single views."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from torch.nn import functional as F
 from systems.parts.grids import grid
 from systems.parts.run import Strict
 from systems.parts.step_batches import step_generator
-from systems.scene.bsp_net import pictures
+from systems.scene.bsp_net import pictures, views
 from systems.scene.bsp_net.network import BSPNet, centres
+from systems.scene.bsp_net.views import SingleView, ViewEncoder
 
 BETAS = (0.5, 0.999)
 FRAME = 256
@@ -30,17 +31,22 @@ class Optimisation(Strict):
     lr: float = Field(default=1e-3, gt=0, description="step size (the paper: 1e-4, constant)")
     last_lr: float = Field(default=1e-4, gt=0, description="step size at the end, reached by a constant factor a step")
     constant: float = Field(default=0.5, ge=0, le=1, description="share of the steps before it falls")
+    warmup: int = Field(default=0, ge=0, description="first steps, over which it grows evenly up to lr")
     points: int = Field(default=1024, gt=0, description="points of each shape in a step; all where it has fewer")
     near: float = Field(default=0.0, ge=0, lt=1, description="share of the points drawn beside edges of the shape")
     overlap: float = Field(default=1.0, ge=0, description="weight of the overlap loss of phases 2 and 4 (the paper: 1)")
 
 
 def decay(given: Optimisation, steps: int) -> Callable[[int], float]:
-    """Factor of the step size at each step."""
+    """Factor of the step size at each step.
+
+    Without a warm-up, ten times the paper's step size carries all convexes away from every point within twenty steps
+    of phase 0; the unions are clipped there, so that no gradient ever brings one back.
+    """
 
     def factor(step: int) -> float:
         over = max(0.0, step / steps - given.constant) / max(1e-9, 1 - given.constant)
-        return float((given.last_lr / given.lr) ** min(1.0, over))
+        return float((given.last_lr / given.lr) ** min(1.0, over)) * min(1.0, (step + 1) / max(1, given.warmup))
 
     return factor
 
@@ -107,6 +113,36 @@ class Phase(lightning.LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam over what the phase lets learn."""
         weights = [weight for weight in self.net.parameters() if weight.requires_grad]
-        optimizer = torch.optim.Adam(weights, self.optimisation.lr, betas=BETAS, foreach=True)
+        optimizer = torch.optim.Adam(weights, self.optimisation.lr, betas=BETAS, fused=True)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, decay(self.optimisation, self.steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class FromView(lightning.LightningModule):
+    """Trains a `ViewEncoder` in place to give the code that a trained network, which stays, has for the voxels."""
+
+    def __init__(
+        self, encoder: ViewEncoder, net: BSPNet, given: SingleView, seed: int, show: UInt8[Tensor, "n ..."]
+    ) -> None:
+        super().__init__()
+        self.encoder, self.net = encoder, net.requires_grad_(False)
+        self.given, self.seed, self.show = given, seed, show
+
+    def training_step(self, batch: Mapping[str, UInt8[Tensor, "b ..."]], _: int) -> Float[Tensor, ""]:
+        """Mean squared error of the codes of new pictures of the shapes."""
+        voxels = batch["voxels"].float()
+        picture = views.seen(voxels, self.given.noise, step_generator(self.seed, self.global_step))
+        loss = F.mse_loss(self.encoder(picture), self.net.encoder.code(voxels))
+        self.log("loss", loss)
+        return loss
+
+    @torch.no_grad()
+    def sample_picture(self) -> UInt8[np.ndarray, "H W 3"]:
+        """Pictures of the shapes `show`, and the fronts of what is made of them."""
+        voxels = self.show.float().to(self.device)
+        picture = views.seen(voxels, self.given.noise, step_generator(self.seed, 0))
+        return views.shown(picture, views.front(views.shapes_of(self.net, self.encoder(picture)).float()))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam over the encoder alone."""
+        return torch.optim.Adam(self.encoder.parameters(), self.given.lr, betas=BETAS, fused=True)

@@ -131,8 +131,13 @@ class BSPNet(nn.Module):
     @torch.no_grad()
     def grid_distances(self, voxels: Float[Tensor, "b ..."], side: int = 0) -> Float[Tensor, "b n c"]:
         """h2 at every cell of a grid, the encoder's own where no side is given."""
-        points = centres(side or self.given.side, self.given.dims).to(voxels)
-        return self.distances(self.encoder(voxels), points.expand(len(voxels), -1, -1))
+        return self.code_distances(self.encoder.code(voxels), side)
+
+    @torch.no_grad()
+    def code_distances(self, code: Float[Tensor, "b z"], side: int = 0) -> Float[Tensor, "b n c"]:
+        """The same, of codes."""
+        points = centres(side or self.given.side, self.given.dims).to(code)
+        return self.distances(self.encoder.planes(code), points.expand(len(code), -1, -1))
 
     def shapes(self, voxels: Float[Tensor, "b ..."], side: int = 0) -> Bool[Tensor, "b n"]:
         """Which cells the network takes to be inside."""

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from systems.parts.errors import UserError
 from systems.parts.run import Strict
 from systems.scene.bsp_net.network import Architecture, BSPNet
 from systems.scene.bsp_net.shapes import Family
+from systems.scene.bsp_net.views import SingleView, ViewEncoder
 
 
 class SavedNetwork(Strict):
@@ -22,11 +24,17 @@ class SavedNetwork(Strict):
     seed: int
     phase: int
     architecture: Architecture
+    single_view: SingleView | None = None
 
     @property
     def label(self) -> str:
         """Name of the file, without its ending."""
         return label(self.family, self.seed, self.phase)
+
+    @property
+    def view_label(self) -> str:
+        """Name of the file of its encoder of pictures, if it has one."""
+        return f"{self.label}-view"
 
 
 class Saved(Strict):
@@ -41,8 +49,8 @@ def label(family: str, seed: int, phase: int) -> str:
     return f"{family}-{seed}-phase{phase}"
 
 
-def save_network(net: BSPNet, path: Path) -> None:
-    """Weights of all phases, the two matrices among them."""
+def save_weights(net: nn.Module, path: Path) -> None:
+    """Weights of a network; those of all phases have the two matrices among them."""
     save_file({name: value.contiguous() for name, value in net.state_dict().items()}, path)
 
 
@@ -69,7 +77,14 @@ def load(folder: Path, saved: SavedNetwork) -> BSPNet:
     return net.eval().requires_grad_(False)
 
 
-def load_weights(net: BSPNet, path: Path) -> None:
+def load_view(folder: Path, saved: SavedNetwork) -> ViewEncoder:
+    """A network's encoder of pictures, ready to be asked."""
+    encoder = ViewEncoder(saved.architecture)
+    load_weights(encoder, folder / f"{saved.view_label}.safetensors")
+    return encoder.eval().requires_grad_(False)
+
+
+def load_weights(net: nn.Module, path: Path) -> None:
     """Put stored weights into a network; a discrete phase begins with those of phase 0."""
     if not path.is_file():
         raise UserError(f"weights {path}: not there; a discrete phase starts from a checkpoint of phase 0")

@@ -1,4 +1,4 @@
-"""train@bsp_net: for every family and seed, the continuous phase and then each discrete one from its weights.
+"""train@bsp_net: for every family and seed, the continuous phase, each discrete one from its weights, single views.
 
 python -m stages train bsp_net
 """
@@ -17,9 +17,10 @@ from systems.parts.run import Run, Strict, Training
 from systems.parts.step_batches import StepBatches
 from systems.scene.bsp_net import storage
 from systems.scene.bsp_net.layers import check_phase
-from systems.scene.bsp_net.module import Optimisation, Phase
+from systems.scene.bsp_net.module import FromView, Optimisation, Phase
 from systems.scene.bsp_net.network import Architecture, BSPNet, check_architecture
 from systems.scene.bsp_net.shapes import RESOLUTIONS, Family, Shapes, read
+from systems.scene.bsp_net.views import SingleView, ViewEncoder
 
 SHOWN = 8
 
@@ -36,6 +37,9 @@ class Fitting(Strict):
     discrete_optimisation: Optimisation = Field(default=Optimisation(), description="the same in discrete phases")
     resolutions: tuple[int, ...] = Field(
         default=(), description="grids of sampled points, coarse to fine (ShapeNet: 16, 32, 64); none: the shape's own"
+    )
+    single_view: SingleView | None = Field(
+        default=None, description="an encoder of pictures that regresses the last phase's code; none where it is null"
     )
 
 
@@ -103,10 +107,24 @@ def fit_seed(
         net.enter(phase)
         for side in (fitting.resolutions if phase == 0 else fitting.resolutions[-1:]) or (0,):
             fit_phase(run, family, fitting, shapes, net, seed, side)
-        storage.save_network(net, weights_of(run.output, family, seed, phase))
+        storage.save_weights(net, weights_of(run.output, family, seed, phase))
         about = {"family": family, "seed": seed, "phase": phase, "architecture": fitting.architecture}
         saved.append(storage.SavedNetwork.model_validate(about))
+    if fitting.single_view:
+        fit_view(run, shapes, net, saved[-1], fitting.single_view)
+        saved[-1] = saved[-1].model_copy(update={"single_view": fitting.single_view})
     return saved
+
+
+def fit_view(run: Run[Params], shapes: Shapes, net: BSPNet, saved: storage.SavedNetwork, given: SingleView) -> None:
+    """An encoder of pictures for a trained network."""
+    with torch.random.fork_rng():
+        torch.manual_seed(saved.seed)
+        encoder = ViewEncoder(net.given)
+    module = FromView(encoder, net, given, saved.seed, torch.from_numpy(shapes.voxels[:SHOWN]))
+    batches = StepBatches(samples_of(shapes, 0), given.training.batch, given.training.steps, saved.seed)
+    run.fit(module, batches, given.training, f"{saved.family}/view-{saved.seed}")
+    storage.save_weights(encoder, run.output / f"{saved.view_label}.safetensors")
 
 
 def weights_of(folder: Path, family: str, seed: int, phase: int) -> Path:

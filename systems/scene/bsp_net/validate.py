@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from systems.parts.errors import UserError
-from systems.parts.run import Expectation, Run, Strict
+from systems.parts.expectations import column, equal
+from systems.parts.run import Run, Strict
 from systems.parts.tables import counted
 from systems.scene.bsp_net.shapes import SCHEMA
 
@@ -73,25 +74,16 @@ def splits(shapes: pa.Table) -> pa.Table:
     return table.rename_columns(["family", "source", "splits"])
 
 
-def _column(check: str, name: str, why: str, **more: object) -> Expectation:
-    return Expectation(type=f"expect_column_{check}", kwargs={"column": name, **more}, why=why)
-
-
-def _equal(a: str, b: str, why: str) -> Expectation:
-    kwargs = {"column_A": a, "column_B": b}
-    return Expectation(type="expect_column_pair_values_to_be_equal", kwargs=kwargs, why=why)
-
-
 SHARDS = [
-    _column("values_to_be_in_set", "columns", "readers rely on these columns", value_set=[", ".join(map(str, SCHEMA))])
+    column("values_to_be_in_set", "columns", "readers rely on these columns", value_set=[", ".join(map(str, SCHEMA))])
 ]
 SHAPES = [
-    _column("values_to_be_unique", "id", "an id names one shape"),
-    _column("values_to_be_in_set", "split", "a shape trains or tests", value_set=["train", "test"]),
-    _column("values_to_be_in_set", "dims", "shapes are in the plane or in space", value_set=[2, 3]),
-    _equal("bytes", "expected bytes", "a grid of another size"),
-    _equal("found", "sha256", "the voxels are not those that were made"),
-    _column("values_to_be_between", "share", "a shape has an inside", min_value=0, strict_min=True),
-    _column("values_to_be_between", "share", "a shape has an outside", max_value=1, strict_max=True),
+    column("values_to_be_unique", "id", "an id names one shape"),
+    column("values_to_be_in_set", "split", "a shape trains or tests", value_set=["train", "test"]),
+    column("values_to_be_in_set", "dims", "shapes are in the plane or in space", value_set=[2, 3]),
+    equal("bytes", "expected bytes", "a grid of another size"),
+    equal("found", "sha256", "the voxels are not those that were made"),
+    column("values_to_be_between", "share", "a shape has an inside", min_value=0, strict_min=True),
+    column("values_to_be_between", "share", "a shape has an outside", max_value=1, strict_max=True),
 ]
-SOURCES = [_column("values_to_be_in_set", "splits", "a picture or mesh in train and test leaks", value_set=[1])]
+SOURCES = [column("values_to_be_in_set", "splits", "a picture or mesh in train and test leaks", value_set=[1])]

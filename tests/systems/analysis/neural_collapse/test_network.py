@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -54,6 +55,21 @@ def test_the_loss_is_the_objective_and_a_part_of_the_samples_stands_for_all(
     assert (module.history[[0, 2]] == 0).all()
     twice = {name: torch.cat([value, value]) for name, value in whole.items()}
     assert float(module.training_step(twice, 0).detach()) == pytest.approx(found, rel=1e-5)
+
+
+def test_adam_gets_the_given_memory_and_its_rate_falls_at_the_drops() -> None:
+    module = training(1, Architecture(width=7, layers=1))
+    module.optimisation = Optimisation(lr=0.5, drops=(1, 3), beta2=0.75)
+    found = cast("dict[str, Any]", module.configure_optimizers())
+    optimizer, schedule = found["optimizer"], found["lr_scheduler"]["scheduler"]
+    assert optimizer.defaults["betas"] == (0.9, 0.75)
+    assert optimizer.defaults["weight_decay"] == 0
+    rates = []
+    for _ in range(4):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([0.5, 0.05, 0.05, 0.005])
 
 
 def test_tails_start_orthogonal_without_bias() -> None:

@@ -18,6 +18,8 @@ from systems.image_layers.alphablend.synthesize import GROUP_BYTES, GROUP_ROWS, 
 from systems.image_layers.alphablend.table import PICTURES, SCHEMA, TAUS
 from systems.parts.blend import BLENDS, reblend_error
 from systems.parts.errors import UserError
+from systems.parts.layered_files.stack import flatten
+from systems.parts.layered_files.strip import unstrip
 from systems.parts.pictures import decode, digest
 from tests.systems.image_layers.alphablend.conftest import make_data
 from tests.systems.image_layers.alphablend.sources import COUNTS, picture
@@ -135,3 +137,12 @@ def test_holds_4_7_unknown_subtasks_and_sizes_are_refused(sources: Path, tmp_pat
         make_data(sources, tmp_path, subtasks=("smoke",))
     with pytest.raises(ValidationError, match="side"):
         Params(sources="images", side=31)
+
+
+@pytest.mark.parametrize("subtask", SUBTASKS)
+def test_the_layers_for_the_report_flatten_to_the_composite(data: Path, subtask: str) -> None:
+    found = unstrip(*synthesize.layers_of(data, subtask))
+    wanted = next(row for row in rows_of(data, "test") if row["subtask"] == subtask)
+    assert found.caption == wanted["prompt"]
+    assert (found.picture[..., :3] == wanted["comp"]).all()
+    assert np.abs(flatten(found.stack)[..., :3].astype(int) - wanted["comp"]).max() <= 1

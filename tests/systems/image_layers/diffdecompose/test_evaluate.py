@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from stages.run import StageRun
 from systems.image_layers.diffdecompose import evaluate
+from systems.parts.blend import BLENDS, blend
+from systems.parts.layered_files.stack import flatten
+from systems.parts.layered_files.strip import unstrip
 from systems.parts.perceptual import frechet_distance
+from systems.parts.pictures import quantise
 from systems.parts.run import SCORE
+from systems.parts.triplets import Triplets
 
 COUNT = 6
 ERRORS = {
@@ -77,3 +84,15 @@ def test_the_score_is_the_background_error_of_the_best_variant_over_its_seeds(
     evaluate.record_scores(run, ERRORS, best)
     assert run.metrics[SCORE] == score
     assert run.metrics["headline/background RMSE: mean of samples"] == score
+
+
+@pytest.mark.parametrize("tau", BLENDS)
+def test_a_sample_for_the_report_is_blended_as_its_composite_was(tau: str) -> None:
+    fg, bg = np.dstack((noise(0)[0], noise(1)[0][..., :1])), noise(2)[0]
+    params = {"k": 2.0, "s": 0.2}
+    comp = quantise(blend(tau, fg.astype(np.float32) / 255, bg.astype(np.float32) / 255, params))
+    table = pa.table({"tau": [tau], "params": [json.dumps(params)], "subtask": ["flare"]})
+    truth = evaluate.Truth(Triplets(table, {}), comp[None], fg[None], bg[None])
+    found = unstrip(*evaluate.sample(truth, evaluate.Estimate(fg[None], bg[None], None), 0))
+    assert (found.picture[..., :3] == comp).all()
+    assert np.abs(flatten(found.stack)[..., :3].astype(int) - comp).max() <= 1

@@ -33,6 +33,7 @@ FITS: dict[str, Any] = {
         "architecture": {"dims": 3, "side": 16, "width": 2, "planes": 12, "convexes": 3},
         "phases": [0, 3],
         "optimisation": {"points": 64, "near": 0.5},
+        "single_view": {"training": SHORT},
     },
 }
 
@@ -153,6 +154,9 @@ def test_the_step_size_is_constant_and_then_falls_to_the_last() -> None:
     assert factor(75) == pytest.approx(0.1)
     assert factor(100) == pytest.approx(0.01)
     assert decay(Optimisation(lr=1e-3, last_lr=1e-3, constant=1.0), 10)(9) == 1
+    warm = decay(Optimisation(lr=1e-2, last_lr=1e-4, constant=0.5, warmup=20), 100)
+    assert [warm(0), warm(9), warm(19)] == pytest.approx([0.05, 0.5, 1])
+    assert warm(75) == factor(75)
 
 
 def test_solids_open_elsewhere_and_polygons_are_drawn(tmp_path: Path) -> None:
@@ -198,6 +202,8 @@ def test_layers_and_evaluation_say_what_they_found(data: Path, model: Path, laye
     mine = np.mean([metrics[f"IoU/figures-{seed}-phase2"] for seed in (0, 1)])
     assert metrics[SCORE] == pytest.approx(1 - mine)
     assert metrics["headline/IoU: figures"] == pytest.approx(mine)
+    assert 0 <= metrics["IoU from one view/boxes-0-phase3"] <= 1
+    assert (tmp_path / "reports" / "plots" / "view-boxes-0-phase3.png").is_file()
     holds = json.loads((tmp_path / "reports" / "holds.json").read_text())
     assert [hold["id"] for hold in holds] == ["12.4", "12.4", "12.5", "12.5", "12.6", "12.6", "12.7"]
     assert {hold["seeds"] for hold in holds} == {2}

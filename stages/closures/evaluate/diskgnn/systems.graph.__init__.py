@@ -1,0 +1,1 @@
+../../../../systems/graph/__init__.py

@@ -1,0 +1,1 @@
+../../../../systems/parts/loader_threads.py

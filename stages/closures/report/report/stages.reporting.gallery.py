@@ -1,0 +1,1 @@
+../../../../stages/reporting/gallery.py

@@ -1,0 +1,1 @@
+../../../../systems/scene/bsp_net/views.py

@@ -1,0 +1,1 @@
+../../../../systems/graph/diskgnn/dataset.py

@@ -1,0 +1,1 @@
+../../../../systems/parts/graph_sampling.py
