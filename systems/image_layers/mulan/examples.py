@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from systems.image_layers.mulan import masks, placing
 from systems.image_layers.mulan.providers import Box, Inpainter, Mask, Picture
-from systems.image_layers.mulan.scenes import Scene, flatten, seen
-from systems.image_layers.mulan.small import pair_crop, prompt_of
+from systems.image_layers.mulan.scenes import Scene, box_of, flatten, seen
+from systems.image_layers.mulan.views import Rectangles
 
 REACH = 2
 """Pixels by which masks are dilated where they are asked to touch, and holes where they are painted over."""
@@ -25,73 +25,53 @@ JITTER = 0.08
 """Largest error of a box's sides, as a share of them."""
 GROWTH, POINTS = 0.1, 4
 """Share of its sides by which a box grows where what is hidden is looked for, and how many points go with it."""
-
-
-@dataclass(frozen=True)
-class Cut:
-    """One mask to be found: in which picture, from which box and points."""
-
-    picture: int
-    box: Int[np.ndarray, " 4"]
-    points: Int[np.ndarray, "n 2"]
-    mask: Mask
+AWAY = -1e4
+"""Where points lie that there are not."""
 
 
 @dataclass(frozen=True)
 class Cuts:
-    """Masks to be found in pictures; the first pictures are whole scenes, of which depth and insides are known."""
+    """Masks to be found: in which picture, from which box and points."""
 
-    pictures: UInt8[Tensor, "m 3 h w"]
-    depth: Float[Tensor, "s h w"]
-    objects: Bool[Tensor, "s h w"]
-    cuts: Sequence[Cut]
-
-    def prompts(self, rows: Sequence[int], rng: np.random.Generator) -> Float[Tensor, "b 2 h w"]:
-        """Boxes with errors, and points."""
-        size = self.pictures.shape[2:]
-        return torch.from_numpy(
-            np.stack([prompt_of(shaken(cut.box, rng), cut.points, *size) for cut in self._of(rows)])
-        )
-
-    def masks(self, rows: Sequence[int]) -> Float[Tensor, "b h w"]:
-        """The masks to be found."""
-        return torch.from_numpy(np.stack([cut.mask for cut in self._of(rows)])).float()
-
-    def places(self, rows: Sequence[int]) -> Int[Tensor, " b"]:
-        """Numbers of the pictures."""
-        return torch.tensor([cut.picture for cut in self._of(rows)])
-
-    def _of(self, rows: Sequence[int]) -> list[Cut]:
-        return [self.cuts[row] for row in rows]
+    pictures: Int[Tensor, " n"]
+    boxes: Float[Tensor, "n 4"]
+    points: Float[Tensor, "n p 2"]
+    masks: Bool[Tensor, "n h w"]
 
 
-def shaken(box: Int[np.ndarray, " 4"], rng: np.random.Generator) -> Int[np.ndarray, " 4"]:
-    """A box whose sides are a little wrong, not empty."""
-    left, top, right, bottom = box
-    off = rng.uniform(-JITTER, JITTER, 4) * np.array([right - left, bottom - top] * 2)
-    moved = np.rint(box + off).astype(int)
-    return np.concatenate((moved[:2], np.maximum(moved[2:], moved[:2] + 1)))
+def shaken(boxes: Rectangles, generator: torch.Generator) -> Rectangles:
+    """Boxes whose sides are a little wrong, not empty."""
+    sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
+    return boxes + sides * (2 * torch.rand(boxes.shape, generator=generator) - 1) * JITTER
 
 
-def cuts_of(scenes: Sequence[Scene], inpainter: Inpainter) -> Cuts:
-    """The visible mask of every instance in its scene, and the whole of one that is hidden in part, once uncovered."""
-    pictures = [scene.image for scene in scenes]
-    cuts = []
+def cuts_of(scenes: Sequence[Scene], inpainter: Inpainter) -> tuple[Cuts, list[Picture]]:
+    """The visible mask of every instance in its scene, and the whole of one that is hidden in part, once uncovered.
+
+    The first pictures are the scenes; those with something uncovered come with the cuts, and are numbered after them.
+    """
+    more: list[Picture] = []
+    found: list[tuple[int, Int[np.ndarray, " 4"], Int[np.ndarray, "p 2"], Mask]] = []
     for number, scene in enumerate(scenes):
         for layer in range(1, len(scene.layers)):
-            nothing = np.zeros((0, 2), int)
-            cuts.append(Cut(number, scene.boxes[layer], nothing, scene.visible[layer]))
+            visible = scene.visible[layer]
+            found.append((number, scene.boxes[layer], masks.pick(visible, 0), visible))
             if (again := uncovered(scene, layer, inpainter)) is not None:
                 box = grown(scene.boxes[layer], scene.image.shape)
-                points = masks.pick(scene.visible[layer], POINTS)
-                cuts.append(Cut(len(pictures), box, points, scene.amodal[layer] & inside(box, again.shape)))
-                pictures.append(again)
-    return Cuts(
-        torch.from_numpy(np.stack(pictures)).movedim(-1, 1).contiguous(),
-        torch.from_numpy(np.stack([(scene.visible * scene.depth[:, None, None]).sum(0) for scene in scenes])).float(),
-        torch.from_numpy(np.stack([insides(scene) for scene in scenes])),
-        cuts,
-    )
+                whole = scene.amodal[layer] & inside(box, again.shape)
+                found.append((len(scenes) + len(more), box, masks.pick(visible, POINTS), whole))
+                more.append(again)
+    pictures, boxes, points, wanted = zip(*found, strict=True)
+    stacked = np.stack([placed(each) for each in points])
+    cuts = Cuts(*map(torch.from_numpy, (np.array(pictures), np.float32(boxes), stacked, np.stack(wanted))))
+    return cuts, more
+
+
+def placed(points: Int[np.ndarray, "p 2"]) -> Float[np.ndarray, "q 2"]:
+    """The middles of the pixels that are pointed at, `POINTS` of them; those that there are not lie far away."""
+    out = np.full((POINTS, 2), AWAY, np.float32)
+    out[: len(points)] = points[:POINTS] + 0.5
+    return out
 
 
 def grown(box: Int[np.ndarray, " 4"], shape: tuple[int, ...]) -> Int[np.ndarray, " 4"]:
@@ -107,7 +87,7 @@ def inside(box: Int[np.ndarray, " 4"], shape: tuple[int, ...]) -> Mask:
     """The pixels of a box as a mask."""
     left, top, right, bottom = box
     mask = np.zeros(shape[:2], bool)
-    mask[top:bottom, left:right] = True
+    mask[max(0, top) : bottom, max(0, left) : right] = True
     return mask
 
 
@@ -115,6 +95,22 @@ def as_box(corners: Int[np.ndarray, " 4"], label: str = "") -> Box:
     """Left, top, right, bottom as the providers know them."""
     left, top, right, bottom = corners.tolist()
     return Box(left, top, right, bottom, 1.0, label)
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Of whole scenes: the depth that is seen, and where things are."""
+
+    depth: Float[Tensor, "s h w"]
+    objects: Bool[Tensor, "s h w"]
+
+
+def maps_of(scenes: Sequence[Scene]) -> Maps:
+    """Of every scene."""
+    return Maps(
+        torch.from_numpy(np.stack([(scene.visible * scene.depth[:, None, None]).sum(0) for scene in scenes])).float(),
+        torch.from_numpy(np.stack([insides(scene) for scene in scenes])),
+    )
 
 
 def insides(scene: Scene) -> Mask:
@@ -146,23 +142,62 @@ def nearer(scene: Scene, other: int, layer: int) -> bool:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Crops of two masks that touch, 0..255, and whether the first occludes the second, and the second the first."""
+    """Two masks that touch and the box of both, and whether the first occludes the second, and the second the first."""
 
-    crops: UInt8[Tensor, "n 5 s s"]
+    pictures: Int[Tensor, " n"]
+    boxes: Float[Tensor, "n 4"]
+    masks: Bool[Tensor, "n 2 h w"]
     occludes: Float[Tensor, "n 2"]
 
 
-def pairs_of(scenes: Sequence[Scene], crop: int, crossed: int = 0, seed: int = 0) -> Pairs:
-    """Every pair of instances that touch, and `crossed` times as many scenes with a mutual occlusion made anew."""
-    found = [pair for scene in scenes for pair in scene_pairs(scene, crop)]
+Seen = Mapping[int, Mask]
+"""Masks of the layers of a scene, as far as these were found."""
+
+
+def known(scene: Scene) -> Seen:
+    """What is truly visible of all instances."""
+    return dict(enumerate(scene.visible[1:], 1))
+
+
+def pairs_of(scenes: Sequence[Scene], found: Sequence[Seen], pictures: Sequence[int]) -> Pairs:
+    """Every pair of instances whose masks touch, as they were found in the scenes, which are certain pictures.
+
+    Of scenes with a crossing made anew only what hides each other is new.
+    """
+    pairs = [
+        (picture, *pair)
+        for scene, seen_there, picture in zip(scenes, found, pictures, strict=True)
+        for pair in scene_pairs(scene, seen_there)
+        if all(pair[1]) or not scene.id.endswith(CROSSED)
+    ]
+    both = [both for _, both, _ in pairs]
+    return Pairs(
+        torch.tensor([picture for picture, _, _ in pairs]),
+        torch.from_numpy(np.float32([box_of(first | second) for first, second in both])),
+        torch.from_numpy(np.stack(both)),
+        torch.tensor([occludes for _, _, occludes in pairs], dtype=torch.float32),
+    )
+
+
+def scene_pairs(scene: Scene, found: Seen) -> Iterator[tuple[Bool[np.ndarray, "2 h w"], tuple[bool, bool]]]:
+    """Masks that touch, and the truth about them."""
+    hides = occlusions(scene)
+    for first, second in combinations(found, 2):
+        if masks.touching(found[first], found[second], REACH):
+            yield np.stack((found[first], found[second])), (bool(hides[first, second]), bool(hides[second, first]))
+
+
+CROSSED = "-crossed"
+
+
+def with_crossings(scenes: Sequence[Scene], times: int, seed: int = 0) -> list[Scene]:
+    """Scenes with another mutual occlusion in the place of their own, `times` of each, where their layers allow one."""
+    out = []
     for number, scene in enumerate(scenes):
         rng = np.random.default_rng([seed, number])
-        for _ in range(crossed):
-            found += [pair for pair in scene_pairs(with_crossing(scene, rng), crop) if all(pair[1])]
-    return Pairs(
-        torch.from_numpy(np.stack([picture for picture, _ in found])),
-        torch.tensor([occludes for _, occludes in found], dtype=torch.float32),
-    )
+        crossed = [with_crossing(scene, rng) for _ in range(times)]
+        out += [one for one in crossed if one.mutual]
+    return out
 
 
 def with_crossing(scene: Scene, rng: np.random.Generator) -> Scene:
@@ -170,20 +205,12 @@ def with_crossing(scene: Scene, rng: np.random.Generator) -> Scene:
     switched, pairs = placing.cross(scene.layers, rng)
     return replace(
         scene,
+        id=scene.id + CROSSED,
         image=flatten(scene.layers, switched),
         visible=seen(scene.layers, switched),
         switched=switched,
         mutual=tuple(pairs),
     )
-
-
-def scene_pairs(scene: Scene, crop: int) -> Iterator[tuple[UInt8[np.ndarray, "5 s s"], tuple[bool, bool]]]:
-    """Crops and truth of all pairs whose masks touch."""
-    hides = occlusions(scene)
-    for first, second in combinations(range(1, len(scene.layers)), 2):
-        if masks.touching(scene.visible[first], scene.visible[second], REACH):
-            picture = pair_crop(scene.image, scene.visible[first], scene.visible[second], crop)
-            yield picture, (bool(hides[first, second]), bool(hides[second, first]))
 
 
 def occlusions(scene: Scene) -> Bool[np.ndarray, "n n"]:

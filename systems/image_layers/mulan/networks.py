@@ -1,4 +1,4 @@
-"""The small networks: a U-Net that segments what it is pointed at and sees depth, and a network that compares two."""
+"""The small networks over the pretrained eye: one cuts out, one sees depth and things, one compares two masks."""
 
 from __future__ import annotations
 
@@ -8,25 +8,43 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool2d, pixel_shuffle, pixel_unshuffle
 
+from systems.image_layers.mulan.eye import CHANNELS
+from systems.image_layers.mulan.views import (
+    FOLD,
+    Rectangles,
+    View,
+    dotted,
+    filled,
+    frame,
+    heights,
+    sample,
+    squares,
+)
 from systems.parts.run import Strict
 
-MASK, DEPTH, OBJECT = range(3)
-"""Channels that a `UNet` answers with: logits of the mask, of the depth in 0..1, and of being inside an instance."""
-FOLD = 2
-"""Pixels along a side that the networks take as one with more channels: a quarter of the time, whole resolution."""
+DEPTH, OBJECT = range(2)
+"""Channels that a `SceneNet` answers with: logits of the depth in 0..1, and of being inside an instance."""
+MARGIN = 0.25
+"""Share of its longer side by which what is shown of an instance is wider than its box, on every side."""
+BESIDE = 0.1
+"""The same for what is shown of two instances."""
+DOT = 1.5
+"""A point is shown as a square of so many pixels on each side of it."""
 
 
 class Architecture(Strict):
     """Sizes of the small networks."""
 
-    widths: tuple[int, ...] = Field(default=(16, 32, 64, 64), min_length=2, description="channels a level of the U-Net")
-    order_widths: tuple[int, ...] = Field(default=(16, 32, 64), min_length=1, description="channels of the comparison")
-    crop: int = Field(default=48, ge=16, multiple_of=8, description="side of the crops that are compared, px")
+    widths: tuple[int, ...] = Field(default=(24, 40, 64), min_length=2, description="channels a level of the U-Nets")
+    order_widths: tuple[int, ...] = Field(default=(24, 40, 64), min_length=1, description="channels of the comparison")
+    cut: int = Field(default=64, ge=16, multiple_of=8, description="side at which one instance is shown, px")
+    crop: int = Field(default=48, ge=16, multiple_of=8, description="side at which two are compared, px")
+    sharpness: int = Field(default=2, ge=1, description="the pretrained eye sees pictures so many times as large")
 
     @property
     def grain(self) -> int:
-        """Both sides of a picture shown to the U-Net are multiples of this."""
-        return int(FOLD * 2 ** (len(self.widths) - 1))
+        """Both sides of a picture shown to the networks are multiples of this."""
+        return int(FOLD * 2 ** (max(len(CHANNELS), len(self.widths)) - 1))
 
 
 def block(before: int, after: int) -> nn.Sequential:
@@ -44,59 +62,132 @@ def channels_last(network: nn.Module) -> None:
             weight.data = weight.data.contiguous(memory_format=torch.channels_last)
 
 
-class UNet(nn.Module):
-    """Picture, box and points to `MASK`, `DEPTH` and `OBJECT`; without a box and points the mask means nothing."""
+class Down(nn.Module):
+    """Levels of a view and of planes beside it, each half as large as the last; the eye's maps join where they fit."""
 
-    def __init__(self, widths: tuple[int, ...]) -> None:
+    def __init__(self, planes: int, widths: tuple[int, ...]) -> None:
         super().__init__()
-        folded = FOLD**2
-        above = ((3 + 2) * folded, *widths[:-1])
-        self.down = nn.ModuleList(block(before, after) for before, after in zip(above, widths, strict=True))
+        maps = CHANNELS[: len(widths)]
+        above = ((3 + planes) * FOLD**2, *widths[:-1])
+        joined = [*maps, *[0] * (len(widths) - len(maps))]
+        self.norms = nn.ModuleList(nn.BatchNorm2d(channels) for channels in maps)
+        self.levels = nn.ModuleList(
+            block(before + beside, after) for before, beside, after in zip(above, joined, widths, strict=True)
+        )
+
+    def forward(self, view: View, planes: Float[Tensor, "b p h w"]) -> list[Float[Tensor, "b c h2 w2"]]:
+        """From the finest to the coarsest."""
+        x, answers = pixel_unshuffle(torch.cat((view.pixels, planes), 1), FOLD), []
+        for number, level in enumerate(self.levels):
+            x = max_pool2d(x, 2) if number else x
+            if number < len(self.norms):
+                x = torch.cat((x, self.norms[number](view.maps[number])), 1)
+            x = level(x.contiguous(memory_format=torch.channels_last))
+            answers.append(x)
+        return answers
+
+
+class UNet(nn.Module):
+    """A view and planes beside it to logits of the same size."""
+
+    def __init__(self, planes: int, answers: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.down = Down(planes, widths)
         self.up = nn.ModuleList(
             block(deep + wide, wide) for wide, deep in zip(widths[-2::-1], widths[:0:-1], strict=True)
         )
-        self.head = nn.Conv2d(widths[0], 3 * folded, 1)
-        channels_last(self)
+        self.head = nn.Conv2d(widths[0], answers * FOLD**2, 1)
 
-    def forward(self, image: Float[Tensor, "b 3 h w"], prompt: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b 3 h w"]:
-        """Pictures in 0..1; `prompt` is 1 in the box, and 1 at the points."""
-        x = pixel_unshuffle(torch.cat((image - 0.5, prompt), 1), FOLD).contiguous(memory_format=torch.channels_last)
-        skips = []
-        for level, down in enumerate(self.down):
-            x = down(max_pool2d(x, 2) if level else x)
-            skips.append(x)
-        skips.pop()
+    def forward(self, view: View, planes: Float[Tensor, "b p h w"]) -> Float[Tensor, "b a h w"]:
+        """Both sides are multiples of the grain."""
+        *skips, x = self.down(view, planes)
         for up in self.up:
             x = up(torch.cat((interpolate(x, scale_factor=2.0), skips.pop()), 1))
         answer: Tensor = pixel_shuffle(self.head(x), FOLD)
         return answer.float()
 
 
-class OrderNet(nn.Module):
-    """Crops of a picture with two masks to two logits: the first occludes the second, the second the first."""
+class Segmenter(nn.Module):
+    """Cuts out the instance in a box, on which points may lie; boxes and points are in px of the view."""
 
-    def __init__(self, widths: tuple[int, ...]) -> None:
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        above = (5 * FOLD**2, *widths[:-1])
-        self.stages = nn.ModuleList(block(before, after) for before, after in zip(above, widths, strict=True))
+        self.side = architecture.cut
+        self.unet = UNet(2, 1, architecture.widths)
+        channels_last(self)
+
+    def shown(
+        self, view: View, boxes: Rectangles, points: Float[Tensor, "b n 2"]
+    ) -> tuple[View, Float[Tensor, "b 2 s s"], Rectangles]:
+        """What it sees of every picture, what it is asked for there, and where that is."""
+        where = squares(boxes, MARGIN)
+        prompt = filled(boxes, where, self.side), dotted(points, where, self.side, DOT)
+        return view.part(where, (self.side, self.side)), torch.cat(prompt, 1), where
+
+    def forward(self, part: View, prompt: Float[Tensor, "b 2 s s"]) -> Float[Tensor, "b s s"]:
+        """Logits of the mask in what is `shown`."""
+        answer: Tensor = self.unet(part, prompt)
+        return answer[:, 0]
+
+    def masks(
+        self, view: View, boxes: Rectangles, points: Float[Tensor, "b n 2"], size: tuple[int, int]
+    ) -> Float[Tensor, "b h w"]:
+        """Logits of the masks in the whole pictures, at any size."""
+        part, prompt, where = self.shown(view, boxes, points)
+        return sample(self(part, prompt)[:, None], frame(view.size, where, self.side), size)[:, 0]
+
+
+class SceneNet(nn.Module):
+    """Sees depth and the insides of things in whole pictures."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.unet = UNet(1, 2, architecture.widths)
+        channels_last(self)
+
+    def shown(self, view: View) -> tuple[View, Float[Tensor, "b 1 h w"]]:
+        """All of every picture, and how far down it is: near things are apt to stand low."""
+        everything = view.pixels.new_tensor([[0, 0, view.size[1], view.size[0]]]).expand(len(view.pixels), -1)
+        return view.part(everything, view.size), heights(everything, view.size, view.size)
+
+    def forward(self, part: View, height: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 2 h w"]:
+        """Logits, `DEPTH` and `OBJECT`, of what is `shown`."""
+        answer: Tensor = self.unet(part, height)
+        return answer
+
+
+class OrderNet(nn.Module):
+    """Two masks in a picture to two logits: the first occludes the second, the second the first."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.side, widths = architecture.crop, architecture.order_widths
+        self.down = Down(3, widths)
         self.head = nn.Sequential(nn.Linear(2 * widths[-1], 64), nn.ReLU(), nn.Linear(64, 2))
         channels_last(self)
 
-    def forward(self, crops: Float[Tensor, "b 5 s s"]) -> Float[Tensor, "b 2"]:
-        """Channels: red, green, blue in 0..1, the first mask, the second."""
-        x = pixel_unshuffle(crops - 0.5, FOLD).contiguous(memory_format=torch.channels_last)
-        for level, stage in enumerate(self.stages):
-            x = stage(max_pool2d(x, 2) if level else x)
-        logits: Tensor = self.head(torch.cat((x.mean((2, 3)), x.amax((2, 3))), 1))
+    def shown(
+        self, view: View, masks: Float[Tensor, "b 2 h w"], boxes: Rectangles
+    ) -> tuple[View, Float[Tensor, "b 3 s s"]]:
+        """What is seen around both masks, whose boxes together are given in px of them; and planes: masks, height."""
+        size, side = (masks.shape[2], masks.shape[3]), (self.side, self.side)
+        where = squares(boxes, BESIDE)
+        scale = where.new_tensor([view.size[1] / size[1], view.size[0] / size[0]]).repeat(2)
+        return view.part(where * scale, side), torch.cat((sample(masks, where, side), heights(where, size, side)), 1)
+
+    def forward(self, view: View, planes: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 2"]:
+        """Of what is `shown`."""
+        deepest = self.down(view, planes)[-1]
+        logits: Tensor = self.head(torch.cat((deepest.mean((2, 3)), deepest.amax((2, 3))), 1))
         return logits.float()
 
-    def both_ways(self, crops: Float[Tensor, "b 5 s s"]) -> Float[Tensor, "b 2"]:
+    def both_ways(self, view: View, planes: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 2"]:
         """The mean of the answers for both orders of the masks: exchanging these exchanges the answers."""
-        there: Tensor = self(crops)
-        back: Tensor = self(exchanged(crops))
+        there: Tensor = self(view, planes)
+        back: Tensor = self(view, exchanged(planes))
         return (there + back.flip(1)) / 2
 
 
-def exchanged(crops: Float[Tensor, "b 5 s s"]) -> Float[Tensor, "b 5 s s"]:
-    """The crops with the second mask first."""
-    return crops[:, [0, 1, 2, 4, 3]]
+def exchanged(planes: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 3 s s"]:
+    """With the second mask first."""
+    return planes[:, [1, 0, 2]]

@@ -5,34 +5,35 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float32, Int
 from pydantic import Field
 from safetensors.torch import load_file
 from skimage.restoration import inpaint_biharmonic
-from torch import Tensor
 
-from systems.image_layers.mulan.networks import DEPTH, MASK, OBJECT, Architecture, OrderNet, UNet
+from systems.image_layers.mulan.examples import inside, placed
+from systems.image_layers.mulan.eye import Eye
+from systems.image_layers.mulan.networks import DEPTH, OBJECT, Architecture, OrderNet, SceneNet, Segmenter
 from systems.image_layers.mulan.providers import Box, Mask, Picture
 from systems.image_layers.mulan.scenes import box_of
+from systems.image_layers.mulan.views import View, looked_at, resized
 from systems.parts.errors import UserError
 from systems.parts.run import Strict
 
 HALF = 0.5
-DOT = 1
-"""A point is shown to the U-Net as a square of so many pixels on each side of it."""
-MARGIN = 0.1
-"""Share of their sides by which crops of two masks are wider than these."""
+KEPT = 2
+"""Pictures whose views are kept: that which is taken apart, and that in which something is completed."""
 RADIUS = 3
 """Pixels around a hole that Telea's method looks at."""
 FEATHER = 3
 """Width of the blur that softens an edge, px."""
+EYE = "eye.safetensors"
 
 
 class Saved(Strict):
@@ -46,11 +47,24 @@ class Saved(Strict):
 
 @dataclass(frozen=True)
 class Networks:
-    """Trained networks of one seed."""
+    """Trained networks of one seed, the eye before them, and the last pictures it looked at."""
 
     saved: Saved
-    unet: UNet
+    eye: Eye
+    segmenter: Segmenter
+    scene: SceneNet
     order: OrderNet
+    views: list[tuple[Picture, View]] = field(default_factory=list)
+
+    def view(self, image: Picture) -> View:
+        """A picture as the networks take it in."""
+        for known, view in self.views:
+            if np.array_equal(known, image):
+                return view
+        architecture = self.saved.architecture
+        view = looked_at([image], self.eye, self.saved.side, architecture.sharpness, architecture.grain)
+        self.views[:] = [(image, view), *self.views[: KEPT - 1]]
+        return view
 
 
 def read_saved(model: Path) -> Saved:
@@ -67,95 +81,55 @@ def load(model: Path, seed: int) -> Networks:
     saved = read_saved(model)
     if seed not in saved.seeds:
         raise UserError(f"seed = {seed}: {model} has networks of the seeds {', '.join(map(str, saved.seeds))}")
-    unet, order = UNet(saved.architecture.widths), OrderNet(saved.architecture.order_widths)
-    unet.load_state_dict(load_file(model / f"unet-{seed}.safetensors"))
-    order.load_state_dict(load_file(model / f"order-{seed}.safetensors"))
-    return Networks(saved, unet.eval(), order.eval())
-
-
-def network_size(shape: tuple[int, ...], side: int, grain: int) -> tuple[int, int]:
-    """Height and width at which a picture is shown to the U-Net: its longer side about `side`, multiples of `grain`."""
-    longer = max(shape[:2])
-    height, width = (max(1, round(length * side / longer / grain)) * grain for length in shape[:2])
-    return height, width
-
-
-def resized(plane: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A picture or float plane at another size."""
-    if plane.shape[:2] == (height, width):
-        return plane
-    shrinks = height * width < plane.shape[0] * plane.shape[1]
-    return cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-
-
-def prompt_of(
-    box: Int[np.ndarray, " 4"], points: Int[np.ndarray, "n 2"], height: int, width: int
-) -> Float32[np.ndarray, "2 h w"]:
-    """Channels of a prompt: the box filled, and a dot at each point."""
-    prompt = np.zeros((2, height, width), np.float32)
-    left, top, right, bottom = box
-    prompt[0, max(0, top) : bottom, max(0, left) : right] = 1
-    for x, y in points:
-        prompt[1, max(0, y - DOT) : y + DOT + 1, max(0, x - DOT) : x + DOT + 1] = 1
-    return prompt
+    architecture = saved.architecture
+    segmenter, scene, order = Segmenter(architecture), SceneNet(architecture), OrderNet(architecture)
+    for name, network in (("segment", segmenter), ("scene", scene), ("order", order)):
+        network.load_state_dict(load_file(model / f"{name}-{seed}.safetensors"))
+        network.eval()
+    return Networks(saved, Eye.read(model / EYE), segmenter, scene, order)
 
 
 @dataclass(frozen=True)
 class UNetProvider:
-    """Detector, segmenter and depth: what one network answers without a prompt, and with one."""
+    """Detector, segmenter and depth: what two U-Nets see of whole pictures, and of what is boxed in them."""
 
     networks: Networks
 
     def detect(self, image: Picture) -> list[Box]:
         """Connected pieces of what the network takes for the inside of instances."""
-        inside = self._answer(image)[OBJECT]
-        numbers, stats = cv2.connectedComponentsWithStats((inside > HALF).astype(np.uint8))[1:3]
+        inner = self._seen(image, OBJECT)
+        numbers, stats = cv2.connectedComponentsWithStats((inner > HALF).astype(np.uint8))[1:3]
         found = []
         for number, (left, top, width, height, _) in enumerate(stats.tolist()):
             if number:
-                score = float(inside[numbers == number].mean())
+                score = float(inner[numbers == number].mean())
                 found.append(
                     Box(max(0, left - 1), max(0, top - 1), left + width + 1, top + height + 1, score, "object")
                 )
         return found
 
+    @torch.no_grad()
     def segment(self, image: Picture, box: Box, points: Int[np.ndarray, "n 2"] | None) -> Mask:
         """What the network sees in the box, and nothing beyond it."""
-        answer = self._answer(image, box, points)[MASK]
-        within = np.zeros(answer.shape, bool)
-        within[max(0, box.y0) : box.y1, max(0, box.x0) : box.x1] = True
-        mask: Mask = (answer > HALF) & within
+        view, (height, width) = self.networks.view(image), image.shape[:2]
+        scale = torch.tensor([view.size[1] / width, view.size[0] / height])
+        corners = np.array([box.x0, box.y0, box.x1, box.y1])
+        dots = torch.from_numpy(placed(np.zeros((0, 2), int) if points is None else points))
+        boxes = torch.from_numpy(np.float32(corners))[None] * scale.repeat(2)
+        logits = self.networks.segmenter.masks(view, boxes, dots[None] * scale, (height, width))[0]
+        mask: Mask = (logits > 0).numpy() & inside(corners, image.shape)
         return mask
 
     def depth(self, image: Picture) -> Float32[np.ndarray, "h w"]:
         """0 (near) to 1 (far)."""
-        depth: Float32[np.ndarray, "h w"] = self._answer(image)[DEPTH]
-        return depth
+        return self._seen(image, DEPTH)
 
     @torch.no_grad()
-    def _answer(
-        self, image: Picture, box: Box | None = None, points: Int[np.ndarray, "n 2"] | None = None
-    ) -> Float32[np.ndarray, "3 h w"]:
-        """All channels after a sigmoid, at the picture's own size."""
-        saved = self.networks.saved
-        height, width = network_size(image.shape, saved.side, saved.architecture.grain)
-        scale = np.array([width / image.shape[1], height / image.shape[0]])
-        corners = np.zeros(4, int) if box is None else scaled(np.array([[box.x0, box.y0], [box.x1, box.y1]]), scale)
-        dots = np.zeros((0, 2), int) if points is None else scaled(points, scale)
-        prompt = torch.from_numpy(prompt_of(corners.reshape(4), dots, height, width))
-        answer = self.networks.unet(as_tensor(resized(image, height, width)), prompt[None])[0].sigmoid().numpy()
-        return np.stack([resized(plane, *image.shape[:2]) for plane in answer])
-
-
-def scaled(places: Int[np.ndarray, "n 2"], scale: Float[np.ndarray, " 2"]) -> Int[np.ndarray, "n 2"]:
-    """Places (x, y) in a picture resized by `scale`."""
-    moved: Int[np.ndarray, "n 2"] = np.rint(places * scale).astype(int)
-    return moved
-
-
-def as_tensor(image: Picture) -> Float[Tensor, "1 3 h w"]:
-    """A batch of one picture in 0..1."""
-    return torch.from_numpy(np.ascontiguousarray(image)).movedim(-1, 0)[None].float() / 255
+    def _seen(self, image: Picture, channel: int) -> Float32[np.ndarray, "h w"]:
+        """One channel after a sigmoid, at the picture's own size."""
+        network = self.networks.scene
+        answer = network(*network.shown(self.networks.view(image)))[0, channel].sigmoid().numpy()
+        return resized(answer, *image.shape[:2])
 
 
 @dataclass(frozen=True)
@@ -167,19 +141,11 @@ class PairOrder:
     @torch.no_grad()
     def occludes(self, image: Picture, first: Mask, second: Mask) -> tuple[float, float]:
         """Exchanging the masks exchanges the answers."""
-        crop = torch.from_numpy(pair_crop(image, first, second, self.networks.saved.architecture.crop))
-        there, back = self.networks.order.both_ways(crop[None].float() / 255)[0].sigmoid().tolist()
+        both = torch.from_numpy(np.float32([first, second]))[None]
+        boxes = torch.from_numpy(np.float32(box_of(first | second)))[None]
+        shown = self.networks.order.shown(self.networks.view(image), both, boxes)
+        there, back = self.networks.order.both_ways(*shown)[0].sigmoid().tolist()
         return there, back
-
-
-def pair_crop(image: Picture, first: Mask, second: Mask, side: int) -> np.ndarray:
-    """The picture and both masks around these, channels first: uint8 [5, side, side], masks 0 or 255 and between."""
-    left, top, right, bottom = box_of(first | second)
-    across, down = round(MARGIN * (right - left)) + 1, round(MARGIN * (bottom - top)) + 1
-    where = np.s_[max(0, top - down) : bottom + down, max(0, left - across) : right + across]
-    both = np.stack((first[where], second[where]), axis=-1) * np.uint8(255)
-    crop = np.concatenate((resized(image[where], side, side), resized(both, side, side)), axis=-1)
-    return np.ascontiguousarray(np.moveaxis(crop, -1, 0))
 
 
 class TeleaInpainter:

@@ -1,4 +1,4 @@
-"""train@mulan: for every seed a U-Net that segments and sees depth, and a network that sees which mask hides which.
+"""train@mulan: for every seed a network that cuts out, one that sees depth, and one that sees which mask hides which.
 
 python -m stages train mulan
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,12 +17,15 @@ from pydantic import Field
 from safetensors.torch import save_file
 from torch import nn
 
-from systems.image_layers.mulan import masks
-from systems.image_layers.mulan.examples import Cuts, Pairs, as_box, cuts_of, pairs_of
-from systems.image_layers.mulan.fitting import Optimisation, OrderTraining, UNetTraining
-from systems.image_layers.mulan.networks import Architecture, OrderNet, UNet
+from systems.image_layers.mulan import eye, masks
+from systems.image_layers.mulan.examples import Cuts, Maps, Pairs, as_box, cuts_of, known, maps_of, pairs_of, scene_pairs, with_crossings
+from systems.image_layers.mulan.fitting import Optimisation, OrderTraining, SceneTraining, SegmenterTraining, Small
+from systems.image_layers.mulan.networks import Architecture, OrderNet, SceneNet, Segmenter
+from systems.image_layers.mulan.rehearsal import found_in
 from systems.image_layers.mulan.scenes import Scene, read_scenes
-from systems.image_layers.mulan.small import Networks, Saved, TeleaInpainter, UNetProvider, load
+from systems.image_layers.mulan.small import EYE, HALF, Networks, PairOrder, Saved, TeleaInpainter, UNetProvider, load
+from systems.image_layers.mulan.views import View, album
+from systems.parts.errors import UserError
 from systems.parts.grids import grid
 from systems.parts.run import Run, Strict, Training
 from systems.parts.step_batches import StepBatches
@@ -34,33 +38,37 @@ class Params(Strict):
     """Parameters of the training."""
 
     data: str = Field(description="data set of scenes, as mulan")
-    weights: str = Field(default="", description="fetched networks; not used")
-    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1, description="seeds, both networks for each")
+    weights: str = Field(default="", description="fetched networks, of which EfficientNet-lite0 is the eye, as weights")
+    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1, description="seeds, all networks for each")
     architecture: Architecture = Field(default=Architecture(), description="sizes of the networks")
-    optimisation: Optimisation = Field(default=Optimisation(), description="optimiser of both")
-    unet: Training = Field(description="training of the U-Net")
+    optimisation: Optimisation = Field(default=Optimisation(), description="optimiser of all")
+    segment: Training = Field(description="training of the network that cuts out")
+    scene: Training = Field(description="training of the network that sees depth and things")
     order: Training = Field(description="training of the comparison")
-    crossed: int = Field(default=2, ge=0, description="mutual occlusions made anew of every scene, for the comparison")
+    crossed: int = Field(default=1, ge=0, description="mutual occlusions made anew of every scene, for the comparison")
     held_out: int = Field(default=100, gt=0, description="test scenes measured")
 
 
 @dataclass(frozen=True)
 class Examples:
-    """What is learnt from."""
+    """What is learnt from; the album holds the scenes, then those uncovered, then those with crossings made anew."""
 
+    album: View
     cuts: Cuts
-    pairs: Pairs
+    maps: Maps
+    scenes: Sequence[Scene]
+    pictures: Sequence[int]
 
 
 def train(run: Run[Params]) -> None:
-    """Fit and save both networks of every seed, and look at them on held-out scenes."""
+    """Fit and save the networks of every seed, and look at them on held-out scenes."""
     params = run.params
     scenes = read_scenes(run.inputs["data"], "train")
     saved = Saved(side=scenes[0].image.shape[0], architecture=params.architecture, seeds=params.seeds)
     (run.output / "model.json").write_text(json.dumps(saved.model_dump(mode="json"), indent=1) + "\n")
-    examples = Examples(
-        cuts_of(scenes, TeleaInpainter()), pairs_of(scenes, params.architecture.crop, crossed=params.crossed)
-    )
+    looking = pretrained_eye(run)
+    save(run.output / EYE, looking)
+    examples = examples_of(scenes, looking, params)
     held_out = read_scenes(run.inputs["data"], "test", params.held_out)
     for seed in params.seeds:
         fit(run, examples, seed)
@@ -68,33 +76,64 @@ def train(run: Run[Params]) -> None:
     figures(run, load(run.output, params.seeds[0]), held_out[:SHOWN])
 
 
+def pretrained_eye(run: Run[Params]) -> eye.Eye:
+    """The fetched one, or random filters where there is none."""
+    path = run.inputs.get("weights", Path()) / eye.FILE
+    run.metric("pretrained eye", float(path.is_file()))
+    return eye.Eye.read(path) if path.is_file() else eye.Eye.random()
+
+
+def examples_of(scenes: Sequence[Scene], looking: eye.Eye, params: Params) -> Examples:
+    """Everything that does not depend on a seed."""
+    side, architecture = scenes[0].image.shape[0], params.architecture
+    if side % architecture.grain:
+        raise UserError(f"scenes of {side} px: multiples of {architecture.grain} are wanted by the networks")
+    cuts, uncovered = cuts_of(scenes, TeleaInpainter())
+    crossed = with_crossings(scenes, params.crossed)
+    pictures = [scene.image for scene in scenes] + uncovered + [scene.image for scene in crossed]
+    numbers = [*range(len(scenes)), *range(len(pictures) - len(crossed), len(pictures))]
+    seen = album(pictures, looking, side, architecture.sharpness, architecture.grain)
+    return Examples(seen, cuts, maps_of(scenes), [*scenes, *crossed], numbers)
+
+
 def fit(run: Run[Params], examples: Examples, seed: int) -> None:
-    """Both networks of one seed."""
-    params = run.params
+    """All networks of one seed, and the comparison last: it learns from what the others find."""
+    params, album = run.params, examples.album
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        unet = UNet(params.architecture.widths)
-        order = OrderNet(params.architecture.order_widths)
-    rows = {"row": torch.arange(len(examples.cuts.cuts))}
-    module = UNetTraining(unet, examples.cuts, params.optimisation, params.unet.steps, seed)
-    run.fit(module, StepBatches(rows, params.unet.batch, params.unet.steps, seed), params.unet, f"unet-{seed}")
-    rows = {"row": torch.arange(len(examples.pairs.crops))}
-    comparison = OrderTraining(order, examples.pairs, params.optimisation, params.order.steps, seed)
-    run.fit(comparison, StepBatches(rows, params.order.batch, params.order.steps, seed), params.order, f"order-{seed}")
-    save(run, f"unet-{seed}", unet)
-    save(run, f"order-{seed}", order)
+        segmenter, scene, order = (kind(params.architecture) for kind in (Segmenter, SceneNet, OrderNet))
+
+    def settle(name: str, module: Small, network: nn.Module, count: int, how: Training) -> None:
+        run.fit(module, StepBatches({"row": torch.arange(count)}, how.batch, how.steps, seed), how, f"{name}-{seed}")
+        save(run.output / f"{name}-{seed}.safetensors", network)
+
+    how, cuts, maps = params.optimisation, examples.cuts, examples.maps
+    cutting = SegmenterTraining(segmenter, album, cuts, how, params.segment.steps, seed)
+    settle("segment", cutting, segmenter, len(cuts.pictures), params.segment)
+    seeing = SceneTraining(scene, album, maps, how, params.scene.steps, seed)
+    settle("scene", seeing, scene, len(maps.depth), params.scene)
+    pairs = pairs_to_learn(examples, segmenter, scene, seed)
+    comparing = OrderTraining(order, album, pairs, how, params.order.steps, seed)
+    settle("order", comparing, order, len(pairs.pictures), params.order)
 
 
-def save(run: Run[Params], label: str, network: nn.Module) -> None:
+def pairs_to_learn(examples: Examples, segmenter: Segmenter, scene: SceneNet, seed: int) -> Pairs:
+    """Pairs of true masks, and of those that are found."""
+    scenes, pictures = examples.scenes, examples.pictures
+    found = found_in(scenes, pictures, examples.album, segmenter, scene, seed)
+    truth = [known(one) for one in scenes]
+    return pairs_of([*scenes, *scenes], [*truth, *found], [*pictures, *pictures])
+
+
+def save(path: Path, network: nn.Module) -> None:
     """Weights as safetensors."""
-    state = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
-    save_file(state, run.output / f"{label}.safetensors")
+    save_file({name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}, path)
 
 
 def measure(run: Run[Params], networks: Networks, scenes: Sequence[Scene], seed: int) -> None:
     """Mean IoU of visible and of completed masks, order of depth, and right answers about pairs, on held-out scenes."""
     run.metric(f"seed {seed}/IoU of visible masks", visible_iou(networks, scenes))
-    one_way, mutual = pair_accuracy(networks, pairs_of(scenes, networks.saved.architecture.crop))
+    one_way, mutual = pair_accuracy(networks, scenes)
     run.metric(f"seed {seed}/pairs in the right order", one_way)
     run.metric(f"seed {seed}/mutual pairs found", mutual)
 
@@ -113,19 +152,22 @@ def visible_iou(networks: Networks, scenes: Sequence[Scene]) -> float:
     )
 
 
-@torch.no_grad()
-def pair_accuracy(networks: Networks, pairs: Pairs) -> tuple[float, float]:
-    """Share of one-way pairs whose surer answer is right, and share of mutual ones with both answers yes; 0 if none."""
-    answers = networks.order.both_ways(pairs.crops.float() / 255)
-    there, back = pairs.occludes.bool().unbind(1)
-    one_way, mutual = there ^ back, there & back
-    right = (answers[:, 0] > answers[:, 1]) == there
-    return mean_of(right[one_way]), mean_of((answers > 0).all(1)[mutual])
+def pair_accuracy(networks: Networks, scenes: Sequence[Scene]) -> tuple[float, float]:
+    """Of true masks: share of one-way pairs whose surer answer is right, of mutual ones with both yes; 0 if none."""
+    order, right, mutual = PairOrder(networks), [], []
+    for scene in scenes:
+        for (first, second), (there, back) in scene_pairs(scene, known(scene)):
+            forth, reverse = order.occludes(scene.image, first, second)
+            if there and back:
+                mutual.append(min(forth, reverse) > HALF)
+            elif there or back:
+                right.append((forth > reverse) == there)
+    return mean_of(right), mean_of(mutual)
 
 
-def mean_of(answers: torch.Tensor) -> float:
+def mean_of(answers: Sequence[bool]) -> float:
     """Share of true answers, 0 where none was asked for."""
-    return float(answers.float().mean()) if len(answers) else 0.0
+    return float(np.mean(answers)) if answers else 0.0
 
 
 def figures(run: Run[Params], networks: Networks, scenes: Sequence[Scene]) -> None:
