@@ -173,7 +173,7 @@ def pairs_of(scenes: Sequence[Scene], found: Sequence[Seen], pictures: Sequence[
     both = [both for _, both, _ in pairs]
     return Pairs(
         torch.tensor([picture for picture, _, _ in pairs]),
-        torch.from_numpy(np.float32([box_of(first | second) for first, second in both])),
+        torch.from_numpy(np.array([box_of(first | second) for first, second in both], np.float32)),
         torch.from_numpy(np.stack(both)),
         torch.tensor([occludes for _, _, occludes in pairs], dtype=torch.float32),
     )

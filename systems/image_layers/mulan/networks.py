@@ -28,7 +28,7 @@ MARGIN = 0.25
 """Share of its longer side by which what is shown of an instance is wider than its box, on every side."""
 BESIDE = 0.1
 """The same for what is shown of two instances."""
-DOT = 1.5
+DOT = 1.0
 """A point is shown as a square of so many pixels on each side of it."""
 
 

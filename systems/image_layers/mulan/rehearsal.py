@@ -1,4 +1,4 @@
-"""What the networks trained so far find in training scenes: the comparison learns from masks like those it will meet."""
+"""What the networks trained so far find in training scenes: the comparison learns from masks as it will meet them."""
 
 from __future__ import annotations
 
@@ -44,14 +44,16 @@ def cut_out(album: View, pictures: Tensor, boxes: Float[Tensor, "n 4"], segmente
     nowhere = torch.full((len(boxes), POINTS, 2), AWAY)
     pieces = [
         segmenter.masks(album.at(pictures[rows]), boxes[rows], nowhere[rows], album.size) > 0
-        for rows in torch.arange(len(boxes)).split(BATCH)
+        for rows in torch.split(torch.arange(len(boxes)), BATCH)
     ]
     return torch.cat(pieces)
 
 
 def seen_depth(album: View, pictures: Tensor, network: SceneNet) -> Float[Tensor, "n h w"]:
     """Depth in 0..1 of whole pictures."""
-    pieces = [network(*network.shown(album.at(numbers)))[:, DEPTH].sigmoid() for numbers in pictures.split(BATCH)]
+    pieces = [
+        network(*network.shown(album.at(numbers)))[:, DEPTH].sigmoid() for numbers in torch.split(pictures, BATCH)
+    ]
     return torch.cat(pieces)
 
 

@@ -141,7 +141,7 @@ class PairOrder:
     @torch.no_grad()
     def occludes(self, image: Picture, first: Mask, second: Mask) -> tuple[float, float]:
         """Exchanging the masks exchanges the answers."""
-        both = torch.from_numpy(np.float32([first, second]))[None]
+        both = torch.from_numpy(np.array([first, second], np.float32))[None]
         boxes = torch.from_numpy(np.float32(box_of(first | second)))[None]
         shown = self.networks.order.shown(self.networks.view(image), both, boxes)
         there, back = self.networks.order.both_ways(*shown)[0].sigmoid().tolist()

@@ -18,7 +18,18 @@ from safetensors.torch import save_file
 from torch import nn
 
 from systems.image_layers.mulan import eye, masks
-from systems.image_layers.mulan.examples import Cuts, Maps, Pairs, as_box, cuts_of, known, maps_of, pairs_of, scene_pairs, with_crossings
+from systems.image_layers.mulan.examples import (
+    Cuts,
+    Maps,
+    Pairs,
+    as_box,
+    cuts_of,
+    known,
+    maps_of,
+    pairs_of,
+    scene_pairs,
+    with_crossings,
+)
 from systems.image_layers.mulan.fitting import Optimisation, OrderTraining, SceneTraining, SegmenterTraining, Small
 from systems.image_layers.mulan.networks import Architecture, OrderNet, SceneNet, Segmenter
 from systems.image_layers.mulan.rehearsal import found_in
@@ -101,7 +112,8 @@ def fit(run: Run[Params], examples: Examples, seed: int) -> None:
     params, album = run.params, examples.album
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        segmenter, scene, order = (kind(params.architecture) for kind in (Segmenter, SceneNet, OrderNet))
+        segmenter, scene = Segmenter(params.architecture), SceneNet(params.architecture)
+        order = OrderNet(params.architecture)
 
     def settle(name: str, module: Small, network: nn.Module, count: int, how: Training) -> None:
         run.fit(module, StepBatches({"row": torch.arange(count)}, how.batch, how.steps, seed), how, f"{name}-{seed}")

@@ -1,7 +1,7 @@
-"""Pictures as the small networks take them in, and rectangles of them: pixels, and what the pretrained eye makes of them.
+"""Pictures as the small networks take them in, whole or in part: pixels, and what the pretrained eye makes of them.
 
-A rectangle is left, top, right, bottom in px, with fractions; the middle of the first pixel lies at (0.5, 0.5). Whatever
-is cut out and put back goes through one function, `sample`, so that places agree to a fraction of a pixel.
+A rectangle is left, top, right, bottom in px, with fractions; the middle of the first pixel lies at (0.5, 0.5). All
+that is cut out and put back goes through one function, `sample`, so that places agree to a fraction of a pixel.
 """
 
 from __future__ import annotations
@@ -87,9 +87,7 @@ def centres(count: int, device: torch.device | None = None) -> Float[Tensor, " n
     return (torch.arange(count, device=device) + 0.5) / count
 
 
-def in_cells(
-    rectangles: Rectangles, size: tuple[int, int], plane: Float[Tensor, "b c h w"], stride: int
-) -> Rectangles:
+def in_cells(rectangles: Rectangles, size: tuple[int, int], plane: Float[Tensor, "b c h w"], stride: int) -> Rectangles:
     """Rectangles of a picture of `size` in cells of a map of it.
 
     Every halving of the eye looks half a pixel farther right and down than the middle of its two pixels.
@@ -125,7 +123,7 @@ def dotted(points: Float[Tensor, "b n 2"], rectangles: Rectangles, side: int, re
     places = torch.arange(side, device=points.device) + 0.5
     x, y = ((places - where[..., [axis]]).abs() for axis in range(2))
     away = torch.maximum(x[:, :, None, :], y[:, :, :, None])
-    return (reach + 0.5 - away).clamp(0, 1).amax(1, keepdim=True)
+    return (reach + 1 - away).clamp(0, 1).amax(1, keepdim=True)
 
 
 def inside(places: Float[Tensor, "*b 2"], rectangles: Float[Tensor, "*b 4"], side: int) -> Float[Tensor, "*b 2"]:

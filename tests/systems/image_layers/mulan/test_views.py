@@ -42,9 +42,7 @@ def test_a_rectangle_of_a_plane_has_the_values_in_the_middles_of_its_cells(
 
 
 @given(boxes, slopes, slopes)
-def test_what_is_cut_out_and_put_back_lies_where_it_was(
-    box: tuple[float, ...], across: float, down: float
-) -> None:
+def test_what_is_cut_out_and_put_back_lies_where_it_was(box: tuple[float, ...], across: float, down: float) -> None:
     plane, where, side = ramp(across, down, HEIGHT, WIDTH), torch.tensor([box]), 32
     part = views.sample(plane, where, (side, side))
     for scale in (1, 2):
@@ -53,7 +51,9 @@ def test_what_is_cut_out_and_put_back_lies_where_it_was(
         truth = ramp(across / scale, down / scale, *size)[0, 0]
         y, x = np.indices(size) / scale + 0.5 / scale
         margin = np.array([box[2] - box[0], box[3] - box[1]]) / side
-        inner = (x > box[0] + margin[0]) & (x < box[2] - margin[0]) & (y > box[1] + margin[1]) & (y < box[3] - margin[1])
+        inner = (
+            (x > box[0] + margin[0]) & (x < box[2] - margin[0]) & (y > box[1] + margin[1]) & (y < box[3] - margin[1])
+        )
         assert torch.allclose(back[torch.from_numpy(inner)], truth[torch.from_numpy(inner)], atol=1e-3)
 
 
@@ -84,7 +84,7 @@ def test_heights_are_places_in_the_whole_picture() -> None:
     assert torch.allclose(heights[0, 0, :, 1], (6.5 + torch.arange(12)) / 24 - 0.5)
 
 
-@pytest.mark.parametrize(("number", "stride"), enumerate(STRIDES))
+@pytest.mark.parametrize(("number", "stride"), list(enumerate(STRIDES)))
 def test_a_map_is_read_where_the_eye_looked(number: int, stride: int) -> None:
     """A dot moved by a pixel at a time: the cells that answer lie, on the average, around it."""
     eye = Eye.random()
@@ -123,7 +123,9 @@ def test_an_album_holds_what_single_looks_give() -> None:
 
 
 def test_mirrored_views_are_mirrored_as_a_whole() -> None:
-    view = views.looked_at([np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)] * 2, Eye.random(), 16, 1, 8)
+    view = views.looked_at(
+        [np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)] * 2, Eye.random(), 16, 1, 8
+    )
     turned = view.mirrored(torch.tensor([False, True]))
     for plane, other in zip((view.pixels, *view.maps), (turned.pixels, *turned.maps), strict=True):
         assert torch.equal(other[0], plane[0])
