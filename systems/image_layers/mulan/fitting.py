@@ -114,15 +114,24 @@ class OrderTraining(Small):
     """Trains an `OrderNet` in place on rows of `Pairs`, each pair in both orders."""
 
     def __init__(
-        self, order: OrderNet, album: View, pairs: Pairs, optimisation: Optimisation, steps: int, seed: int
+        self,
+        order: OrderNet,
+        album: View,
+        depth: Float[Tensor, "m h w"],
+        pairs: Pairs,
+        optimisation: Optimisation,
+        steps: int,
+        seed: int,
     ) -> None:
+        """`depth` is what is seen of the pictures of the album."""
         super().__init__(album, optimisation, steps, seed)
-        self.order, self.pairs = order, pairs
+        self.order, self.depth, self.pairs = order, depth, pairs
 
     def loss(self, rows: Tensor, mirror: Tensor, generator: torch.Generator) -> Float[Tensor, ""]:
         """Cross-entropy of both answers for both orders."""
-        masks, boxes = self.pairs.masks[rows].to(self.device).float(), self.pairs.boxes[rows].to(self.device)
-        part, planes = self.order.shown(self.seen(self.pairs.pictures[rows]), masks, boxes)
+        pictures, boxes = self.pairs.pictures[rows], self.pairs.boxes[rows].to(self.device)
+        depth, masks = (plane.to(self.device).float() for plane in (self.depth[pictures], self.pairs.masks[rows]))
+        part, planes = self.order.shown(self.seen(pictures), depth[:, None], masks, boxes)
         mirror = mirror.to(self.device)
         part, planes = part.mirrored(mirror), roughened(mirrored(planes, mirror), generator)
         wanted = self.pairs.occludes[rows].to(self.device)
@@ -132,7 +141,7 @@ class OrderTraining(Small):
         )
 
 
-def roughened(planes: Float[Tensor, "b 3 s s"], generator: torch.Generator) -> Float[Tensor, "b 3 s s"]:
+def roughened(planes: Float[Tensor, "b 4 s s"], generator: torch.Generator) -> Float[Tensor, "b 4 s s"]:
     """The masks of some samples a pixel larger, of some a pixel smaller: those that are met later have errors too."""
     chance = torch.rand(len(planes), 2, 1, 1, generator=generator).to(planes.device)
     seen = planes[:, :2]

@@ -157,37 +157,44 @@ class SceneNet(nn.Module):
 
 
 class OrderNet(nn.Module):
-    """Two masks in a picture to two logits: the first occludes the second, the second the first."""
+    """Two masks in a picture to two logits: the first occludes the second, the second the first.
+
+    As in InstaDepthNet, depth and occlusion are seen together.
+    """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.side, widths = architecture.crop, architecture.order_widths
-        self.down = Down(3, widths)
+        self.down = Down(4, widths)
         self.head = nn.Sequential(nn.Linear(2 * widths[-1], 64), nn.ReLU(), nn.Linear(64, 2))
         channels_last(self)
 
     def shown(
-        self, view: View, masks: Float[Tensor, "b 2 h w"], boxes: Rectangles
-    ) -> tuple[View, Float[Tensor, "b 3 s s"]]:
-        """What is seen around both masks, whose boxes together are given in px of them; and planes: masks, height."""
+        self, view: View, depth: Float[Tensor, "b 1 h2 w2"], masks: Float[Tensor, "b 2 h w"], boxes: Rectangles
+    ) -> tuple[View, Float[Tensor, "b 4 s s"]]:
+        """What is seen around both masks, whose boxes together are given in px of them; and planes beside it.
+
+        These are the masks, how far down and, in 0..1 by `SceneNet`, how far away everything is.
+        """
         size, side = (masks.shape[2], masks.shape[3]), (self.side, self.side)
         where = squares(boxes, BESIDE)
-        scale = where.new_tensor([view.size[1] / size[1], view.size[0] / size[0]]).repeat(2)
-        return view.part(where * scale, side), torch.cat((sample(masks, where, side), heights(where, size, side)), 1)
+        there = where * where.new_tensor([view.size[1] / size[1], view.size[0] / size[0]]).repeat(2)
+        planes = (sample(masks, where, side), heights(where, size, side), sample(depth - 0.5, there, side))
+        return view.part(there, side), torch.cat(planes, 1)
 
-    def forward(self, view: View, planes: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 2"]:
+    def forward(self, view: View, planes: Float[Tensor, "b 4 s s"]) -> Float[Tensor, "b 2"]:
         """Of what is `shown`."""
         deepest = self.down(view, planes)[-1]
         logits: Tensor = self.head(torch.cat((deepest.mean((2, 3)), deepest.amax((2, 3))), 1))
         return logits.float()
 
-    def both_ways(self, view: View, planes: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 2"]:
+    def both_ways(self, view: View, planes: Float[Tensor, "b 4 s s"]) -> Float[Tensor, "b 2"]:
         """The mean of the answers for both orders of the masks: exchanging these exchanges the answers."""
         there: Tensor = self(view, planes)
         back: Tensor = self(view, exchanged(planes))
         return (there + back.flip(1)) / 2
 
 
-def exchanged(planes: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 3 s s"]:
+def exchanged(planes: Float[Tensor, "b 4 s s"]) -> Float[Tensor, "b 4 s s"]:
     """With the second mask first."""
-    return planes[:, [1, 0, 2]]
+    return planes[:, [1, 0, 2, 3]]

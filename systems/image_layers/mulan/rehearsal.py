@@ -21,21 +21,19 @@ BATCH = 32
 
 @torch.no_grad()
 def found_in(
-    scenes: Sequence[Scene], pictures: Sequence[int], album: View, segmenter: Segmenter, network: SceneNet, seed: int
+    scenes: Sequence[Scene], pictures: Sequence[int], album: View, depth: Tensor, segmenter: Segmenter, seed: int
 ) -> list[Seen]:
     """Disjoint masks of the instances of every scene, by the number of their layer, from boxes with errors."""
     segmenter.eval()
-    network.eval()
     owners = [number for number, scene in enumerate(scenes) for _ in scene.boxes[1:]]
     boxes = torch.from_numpy(np.float32(np.concatenate([scene.boxes[1:] for scene in scenes])))
     boxes = shaken(boxes, step_generator(seed, 0)).round()
     places = torch.tensor(pictures)
     masks = iter(cut_out(album, places[torch.tensor(owners)], boxes, segmenter))
-    depths = seen_depth(album, places, network)
     corners = iter(boxes.long().numpy())
     return [
-        discovered([(next(corners), next(masks)) for _ in scene.boxes[1:]], depth)
-        for scene, depth in zip(scenes, depths, strict=True)
+        discovered([(next(corners), next(masks)) for _ in scene.boxes[1:]], depth[picture].float())
+        for scene, picture in zip(scenes, pictures, strict=True)
     ]
 
 
@@ -49,10 +47,13 @@ def cut_out(album: View, pictures: Tensor, boxes: Float[Tensor, "n 4"], segmente
     return torch.cat(pieces)
 
 
-def seen_depth(album: View, pictures: Tensor, network: SceneNet) -> Float[Tensor, "n h w"]:
-    """Depth in 0..1 of whole pictures."""
+@torch.no_grad()
+def seen_depth(album: View, network: SceneNet) -> Float[Tensor, "m h w"]:
+    """Depth in 0..1 of whole pictures, in half the memory."""
+    network.eval()
     pieces = [
-        network(*network.shown(album.at(numbers)))[:, DEPTH].sigmoid() for numbers in torch.split(pictures, BATCH)
+        network(*network.shown(album.at(numbers)))[:, DEPTH].sigmoid().half()
+        for numbers in torch.split(torch.arange(len(album.pixels)), BATCH)
     ]
     return torch.cat(pieces)
 

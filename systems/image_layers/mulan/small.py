@@ -12,10 +12,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float32, Int
+from jaxtyping import Float, Float32, Int
 from pydantic import Field
 from safetensors.torch import load_file
 from skimage.restoration import inpaint_biharmonic
+from torch import Tensor
 
 from systems.image_layers.mulan.examples import inside, placed
 from systems.image_layers.mulan.eye import Eye
@@ -54,17 +55,19 @@ class Networks:
     segmenter: Segmenter
     scene: SceneNet
     order: OrderNet
-    views: list[tuple[Picture, View]] = field(default_factory=list)
+    views: list[tuple[Picture, View, Tensor]] = field(default_factory=list)
 
-    def view(self, image: Picture) -> View:
-        """A picture as the networks take it in."""
-        for known, view in self.views:
+    @torch.no_grad()
+    def look(self, image: Picture) -> tuple[View, Float[Tensor, "1 2 h w"]]:
+        """A picture as the networks take it in, and what is seen of all of it, in 0..1."""
+        for known, view, seen in self.views:
             if np.array_equal(known, image):
-                return view
+                return view, seen
         architecture = self.saved.architecture
         view = looked_at([image], self.eye, self.saved.side, architecture.sharpness, architecture.grain)
-        self.views[:] = [(image, view), *self.views[: KEPT - 1]]
-        return view
+        seen = self.scene(*self.scene.shown(view)).sigmoid()
+        self.views[:] = [(image, view, seen), *self.views[: KEPT - 1]]
+        return view, seen
 
 
 def read_saved(model: Path) -> Saved:
@@ -111,7 +114,7 @@ class UNetProvider:
     @torch.no_grad()
     def segment(self, image: Picture, box: Box, points: Int[np.ndarray, "n 2"] | None) -> Mask:
         """What the network sees in the box, and nothing beyond it."""
-        view, (height, width) = self.networks.view(image), image.shape[:2]
+        (view, _), (height, width) = self.networks.look(image), image.shape[:2]
         scale = torch.tensor([view.size[1] / width, view.size[0] / height])
         corners = np.array([box.x0, box.y0, box.x1, box.y1])
         dots = torch.from_numpy(placed(np.zeros((0, 2), int) if points is None else points))
@@ -124,12 +127,9 @@ class UNetProvider:
         """0 (near) to 1 (far)."""
         return self._seen(image, DEPTH)
 
-    @torch.no_grad()
     def _seen(self, image: Picture, channel: int) -> Float32[np.ndarray, "h w"]:
-        """One channel after a sigmoid, at the picture's own size."""
-        network = self.networks.scene
-        answer = network(*network.shown(self.networks.view(image)))[0, channel].sigmoid().numpy()
-        return resized(answer, *image.shape[:2])
+        """One channel at the picture's own size."""
+        return resized(self.networks.look(image)[1][0, channel].numpy(), *image.shape[:2])
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,8 @@ class PairOrder:
         """Exchanging the masks exchanges the answers."""
         both = torch.from_numpy(np.array([first, second], np.float32))[None]
         boxes = torch.from_numpy(np.float32(box_of(first | second)))[None]
-        shown = self.networks.order.shown(self.networks.view(image), both, boxes)
+        view, seen = self.networks.look(image)
+        shown = self.networks.order.shown(view, seen[:, DEPTH, None], both, boxes)
         there, back = self.networks.order.both_ways(*shown)[0].sigmoid().tolist()
         return there, back
 

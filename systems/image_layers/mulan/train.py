@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from pydantic import Field
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from systems.image_layers.mulan import eye, masks
 from systems.image_layers.mulan.examples import (
@@ -32,7 +32,7 @@ from systems.image_layers.mulan.examples import (
 )
 from systems.image_layers.mulan.fitting import Optimisation, OrderTraining, SceneTraining, SegmenterTraining, Small
 from systems.image_layers.mulan.networks import Architecture, OrderNet, SceneNet, Segmenter
-from systems.image_layers.mulan.rehearsal import found_in
+from systems.image_layers.mulan.rehearsal import found_in, seen_depth
 from systems.image_layers.mulan.scenes import Scene, read_scenes
 from systems.image_layers.mulan.small import EYE, HALF, Networks, PairOrder, Saved, TeleaInpainter, UNetProvider, load
 from systems.image_layers.mulan.views import View, album
@@ -124,15 +124,16 @@ def fit(run: Run[Params], examples: Examples, seed: int) -> None:
     settle("segment", cutting, segmenter, len(cuts.pictures), params.segment)
     seeing = SceneTraining(scene, album, maps, how, params.scene.steps, seed)
     settle("scene", seeing, scene, len(maps.depth), params.scene)
-    pairs = pairs_to_learn(examples, segmenter, scene, seed)
-    comparing = OrderTraining(order, album, pairs, how, params.order.steps, seed)
+    depth = seen_depth(album, scene)
+    pairs = pairs_to_learn(examples, segmenter, depth, seed)
+    comparing = OrderTraining(order, album, depth, pairs, how, params.order.steps, seed)
     settle("order", comparing, order, len(pairs.pictures), params.order)
 
 
-def pairs_to_learn(examples: Examples, segmenter: Segmenter, scene: SceneNet, seed: int) -> Pairs:
+def pairs_to_learn(examples: Examples, segmenter: Segmenter, depth: Tensor, seed: int) -> Pairs:
     """Pairs of true masks, and of those that are found."""
     scenes, pictures = examples.scenes, examples.pictures
-    found = found_in(scenes, pictures, examples.album, segmenter, scene, seed)
+    found = found_in(scenes, pictures, examples.album, depth, segmenter, seed)
     truth = [known(one) for one in scenes]
     return pairs_of([*scenes, *scenes], [*truth, *found], [*pictures, *pictures])
 

@@ -131,10 +131,10 @@ def test_a_mask_lies_in_the_picture_where_it_was_seen_in_the_crop(left: int, top
 def test_pictures_are_looked_at_once_and_not_mistaken_for_each_other(model: Path) -> None:
     found = small.load(model, 0)
     first, second = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
-    view = found.view(first)
-    assert found.view(first.copy()) is view
-    assert not torch.equal(found.view(second).pixels, view.pixels)
-    assert found.view(first) is view
+    view, _ = found.look(first)
+    assert found.look(first.copy())[0] is view
+    assert not torch.equal(found.look(second)[0].pixels, view.pixels)
+    assert found.look(first)[0] is view
     assert len(found.views) == small.KEPT
 
 
@@ -184,7 +184,9 @@ def test_what_is_found_in_training_scenes_is_disjoint_and_lies_in_its_box(data: 
     segmenter = networks.Segmenter(TINY)
     segmenter.unet = BoxItself()
     seen = views.album([scene.image for scene in scenes], Eye.random(), 32, 1, 8)
-    found = rehearsal.found_in(scenes, range(4), seen, segmenter, networks.SceneNet(TINY), 0)
+    found = rehearsal.found_in(
+        scenes, range(4), seen, rehearsal.seen_depth(seen, networks.SceneNet(TINY)), segmenter, 0
+    )
     for scene, masks in zip(scenes, found, strict=True):
         assert set(masks) <= set(range(1, len(scene.layers)))
         assert np.stack(list(masks.values())).sum(0).max() == 1
@@ -206,12 +208,12 @@ def test_losses_are_least_for_the_right_answer() -> None:
     assert (fitting.mask_loss(wrong, mask) > 1).all()
 
 
-def test_roughened_masks_keep_the_heights_and_move_edges_by_a_pixel() -> None:
-    planes = torch.rand(16, 3, 12, 12)
+def test_roughened_masks_keep_all_else_and_move_edges_by_a_pixel() -> None:
+    planes = torch.rand(16, 4, 12, 12)
     planes[:, :2] = 0
     planes[:, :2, 4:8, 4:8] = 1
     rough = fitting.roughened(planes, torch.Generator().manual_seed(0))
-    assert torch.equal(rough[:, 2], planes[:, 2])
+    assert torch.equal(rough[:, 2:], planes[:, 2:])
     assert set(rough[:, :2].sum((2, 3)).flatten().tolist()) == {4.0, 16.0, 36.0}
 
 
