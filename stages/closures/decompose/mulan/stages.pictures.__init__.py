@@ -1,0 +1,1 @@
+../../../../stages/pictures/__init__.py

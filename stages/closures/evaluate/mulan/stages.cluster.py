@@ -1,0 +1,1 @@
+../../../../stages/cluster.py

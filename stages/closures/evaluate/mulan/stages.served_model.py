@@ -1,0 +1,1 @@
+../../../../stages/served_model.py

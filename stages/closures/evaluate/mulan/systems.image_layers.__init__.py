@@ -1,0 +1,1 @@
+../../../../systems/image_layers/__init__.py

@@ -1,0 +1,1 @@
+../../../../stages/registries/__init__.py

@@ -1,0 +1,1 @@
+../../../../stages/registries/packages.py

@@ -1,0 +1,1 @@
+../../../../stages/sources/__init__.py

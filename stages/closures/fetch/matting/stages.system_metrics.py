@@ -1,0 +1,1 @@
+../../../../stages/system_metrics.py

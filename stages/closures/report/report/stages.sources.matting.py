@@ -1,0 +1,1 @@
+../../../../stages/sources/matting.py

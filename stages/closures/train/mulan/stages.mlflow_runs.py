@@ -1,0 +1,1 @@
+../../../../stages/mlflow_runs.py

@@ -1,0 +1,1 @@
+../../../../systems/parts/__init__.py

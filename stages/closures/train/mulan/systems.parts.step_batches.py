@@ -1,0 +1,1 @@
+../../../../systems/parts/step_batches.py

@@ -1,0 +1,194 @@
+"""decompose@mulan: scenes of the data set and photographs to stacks of layers, and any picture a person names.
+
+python -m stages decompose mulan
+python -m stages.decompose mulan --image photo.jpg --out layers/
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from jaxtyping import UInt8
+from pydantic import Field
+
+from systems.image_layers.mulan import annotation, intake
+from systems.image_layers.mulan.discovery import Limits
+from systems.image_layers.mulan.lift import lifted
+from systems.image_layers.mulan.makers import Kind, providers_for
+from systems.image_layers.mulan.measures import psnr
+from systems.image_layers.mulan.pictures import exploded
+from systems.image_layers.mulan.pipeline import Settings, take_apart
+from systems.image_layers.mulan.providers import Picture, Providers
+from systems.image_layers.mulan.scenes import Scene, read_scenes
+from systems.image_layers.mulan.table import SCHEMA, Kept, read_kept, row_of
+from systems.parts.pictures import write_table
+from systems.parts.run import Run, Strict
+
+PHOTOGRAPHS = "photographs"
+SIDE = 256
+"""Longer side, px, at which a photograph is taken apart."""
+FEW = Settings(limits=Limits(count=6, truncated=1.0))
+"""For a person's own picture: layers of 24 megapixels are large."""
+
+
+class Params(Strict):
+    """Parameters of the decomposition."""
+
+    data: str = Field(description="data set whose test scenes and photographs are taken apart, as mulan")
+    model: str = Field(description="trained model, as mulan")
+    weights: str = Field(default="", description="fetched networks, for the providers that use them")
+    providers: tuple[Kind, ...] = Field(default=("learned",), min_length=1, description="what takes scenes apart")
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="seeds of learned providers; others have 0")
+    photographed: tuple[Kind, ...] = Field(default=("learned",), description="what takes photographs apart")
+    scenes: int = Field(default=100, gt=0, description="test scenes, the first ones")
+    shard: int = Field(default=25, gt=0, description="pictures a shard")
+    side: int = Field(default=SIDE, ge=32, description="longer side at which photographs are taken apart, px")
+    annotated: int = Field(default=4, ge=0, description="pictures of a run of which annotation files are written too")
+    least_psnr: float = Field(default=20.0, ge=0, description="a stack that flattens worse is rejected, dB")
+    settings: Settings = Field(default=Settings(), description="how pictures are taken apart")
+
+
+@dataclass(frozen=True)
+class Job:
+    """Pictures `first` .. `last` of the scenes or the photographs, for one kind of providers and one seed."""
+
+    kind: Kind
+    seed: int
+    number: int
+    first: int
+    last: int
+    photographs: bool
+
+    @property
+    def label(self) -> str:
+        """Name of the run this is a part of."""
+        return f"{PHOTOGRAPHS}-{self.kind}" if self.photographs else f"{self.kind}-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Done:
+    """A shard, and the pictures set aside with the reason."""
+
+    shard: bytes
+    aside: list[dict[str, str]]
+
+
+def decompose(run: Run[Params]) -> None:
+    """Write `<providers>-<seed>-<number>.parquet`, `aside.parquet`, and some annotation files a run."""
+    plan = list(jobs(run.params, run.inputs["data"]))
+    reads = [name for name in ("data", "model", "weights") if name in run.inputs]
+    aside: list[dict[str, str]] = []
+    done = run.map(partial(work, run.params), plan, "decompose", len(plan), reads=reads)
+    for job, made in zip(plan, done, strict=True):
+        (run.output / f"{job.label}-{job.number:03d}.parquet").write_bytes(made.shard)
+        aside += made.aside
+    table = pa.Table.from_pylist(aside, schema=pa.schema([(name, pa.string()) for name in ("run", "id", "reason")]))
+    pq.write_table(table, run.output / "aside.parquet")
+    run.table("set-aside", table)
+    run.metric("pictures set aside", len(aside))
+    for label in dict.fromkeys(job.label for job in plan):
+        show(run, label)
+
+
+def show(run: Run[Params], label: str) -> None:
+    """Count, draw and annotate what one run made."""
+    kept = list(read_kept(run.output, label))
+    run.metric(f"pictures/{label}", len(kept))
+    run.metric(f"rejected/{label}", sum(one.rejected for one in kept))
+    for one in kept[: run.params.annotated]:
+        made = annotation.annotation_of(one.stack, "the label with its article")
+        annotation.write(made, run.output / "annotations", f"{label}-{one.id}")
+    if shown := kept[:6]:
+        words = (
+            "From the left: the picture, its layers from the bottom up, the layers flattened, and the difference x 4."
+        )
+        run.figure(f"layers-{label}", exploded(shown), f"{label}. {words}")
+
+
+def jobs(params: Params, data: Path) -> Iterator[Job]:
+    """Every shard: scenes for all kinds and seeds, then the photographs."""
+    kinds = [
+        (kind, seed, params.scenes, False)
+        for kind in params.providers
+        for seed in (params.seeds if kind == "learned" else [0])
+    ]
+    path = data / f"{PHOTOGRAPHS}.parquet"
+    count = pq.read_metadata(path).num_rows if path.is_file() else 0
+    kinds += [(kind, params.seeds[0] if kind == "learned" else 0, count, True) for kind in params.photographed]
+    for kind, seed, total, photographs in kinds:
+        for number, first in enumerate(range(0, total, params.shard)):
+            yield Job(kind, seed, number, first, min(total, first + params.shard), photographs)
+
+
+def work(params: Params, inputs: Mapping[str, Path], job: Job) -> Done:
+    """One shard. Networks run on one thread, whose sums do not depend on the machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    rows, aside = [], []
+    try:
+        for name, picture, scene in pictures(params, inputs, job):
+            if isinstance(picture, str):
+                aside.append({"run": job.label, "id": name, "reason": picture})
+                continue
+            providers = providers_for(job.kind, inputs.get("model"), inputs.get("weights"), job.seed, scene)
+            rows.append(row_of(one(params, job, name, picture, providers)))
+    finally:
+        torch.set_num_threads(threads)
+    content = io.BytesIO()
+    write_table(pa.Table.from_pylist(rows, schema=SCHEMA), content, 8)
+    return Done(content.getvalue(), aside)
+
+
+def pictures(params: Params, inputs: Mapping[str, Path], job: Job) -> Iterator[tuple[str, Picture | str, Scene | None]]:
+    """Names and pictures of a job, with their scenes; the reason in place of a picture that is set aside."""
+    if not job.photographs:
+        for scene in islice(scenes(inputs["data"], params.scenes), job.first, job.last):
+            yield scene.id, scene.image, scene
+        return
+    table = pq.read_table(inputs["data"] / f"{PHOTOGRAPHS}.parquet").slice(job.first, job.last - job.first)
+    for row in table.to_pylist():
+        try:
+            yield row["id"], intake.bounded(intake.opened(row["file"]), params.side), None
+        except intake.SetAsideError as error:
+            yield row["id"], str(error), None
+
+
+@lru_cache(1)
+def scenes(folder: Path, most: int) -> list[Scene]:
+    """The test scenes, read once a process."""
+    return read_scenes(folder, "test", most)
+
+
+def one(params: Params, job: Job, name: str, picture: Picture, providers: Providers) -> Kept:
+    """A picture taken apart."""
+    made = take_apart(picture, providers, params.settings)
+    found = psnr(made.stack.flat(), picture)
+    return Kept(name, job.kind, job.seed, picture, made.stack, made.orders, found, found < params.least_psnr)
+
+
+def decompose_image(
+    picture: UInt8[np.ndarray, "h w 3"], model: Path, seed: int = 0
+) -> Mapping[str, UInt8[np.ndarray, "h w c"]]:
+    """`background` (RGB), then instances (RGBA, straight alpha) from far to near, at the picture's own size.
+
+    `model` is a folder that `train` wrote; instances are found at a longer side of 256 px.
+    """
+    small = intake.bounded(picture, SIDE)
+    stack = take_apart(small, providers_for("learned", model, None, seed, None), FEW).stack
+    names = ["background", *(f"{number}-{slug(layer.label)}" for number, layer in enumerate(stack.layers[1:], 1))]
+    return dict(zip(names, lifted(picture, stack), strict=True))
+
+
+def slug(label: str) -> str:
+    """A label as a part of a file's name."""
+    return re.sub(r"\W+", "-", label.lower()).strip("-") or "instance"
