@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import io
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str]) -> None:
         "--format", choices=files.FORMATS, default="png", help="a PNG a layer, or all in one file layers.<format>"
     )
     parser.add_argument("--model", type=Path, help="folder of a trained model (models/released/<name> where not given)")
+    parser.add_argument("--weights", type=Path, help="folder of fetched networks, for a system that can use some")
     parser.add_argument("--seed", type=int, default=0, help="seed of the samples drawn for --image")
     given = parser.parse_args(arguments)
     if (given.image is None) != (given.out is None):
@@ -60,10 +62,12 @@ def main(arguments: Sequence[str]) -> None:
         perform(LAYOUT, given.name)
     else:
         model = given.model or RELEASED / given.name
-        take_apart(given.name, given.image, given.out, model, given.seed, given.format)
+        take_apart(given.name, given.image, given.out, model, given.seed, given.format, given.weights)
 
 
-def take_apart(name: str, image: Path, out: Path, model: Path, seed: int, kind: files.Format = "png") -> None:
+def take_apart(
+    name: str, image: Path, out: Path, model: Path, seed: int, kind: files.Format = "png", weights: Path | None = None
+) -> None:
     """Make folder `out`: the layers of one picture, and `layers.json` with their order from the bottom.
 
     The system's `decompose_image` gives them as a `Stack`, or as pictures of one size by their names.
@@ -74,12 +78,23 @@ def take_apart(name: str, image: Path, out: Path, model: Path, seed: int, kind: 
         raise UserError(f"system '{name}' cannot take a single picture apart")
     if out.exists() and not (out / folder.CONTENTS).is_file() and any(out.iterdir()):
         raise UserError(f"--out {out}: holds other files; name a new folder or one that this command made")
-    layers = module.decompose_image(picture, model, seed)
+    more = networks(name, module.decompose_image, weights)
+    layers = module.decompose_image(picture, model, seed, **more)
     stack = layers if isinstance(layers, Stack) else of_pictures(layers)
-    about = {"system": name, "image": image.name, "model": model.as_posix(), "seed": seed}
+    used = {key: place.as_posix() for key, place in more.items()}
+    about = {"system": name, "image": image.name, "model": model.as_posix(), "seed": seed, **used}
     with whole(out) as (growing,):
         written = write_layers(stack, growing, kind, about)
     print(f"layers of {image}: {', '.join(str(out / file) for file in written)}")
+
+
+def networks(name: str, take: Callable[..., object], weights: Path | None) -> dict[str, Path]:
+    """The argument by which a system's `decompose_image` is told of fetched networks, where there are any to tell of."""
+    if weights is None:
+        return {}
+    if "weights" not in inspect.signature(take).parameters:
+        raise UserError(f"--weights {weights}: system '{name}' uses no fetched networks for a picture")
+    return {"weights": weights}
 
 
 def write_layers(stack: Stack, out: Path, kind: files.Format, about: Mapping[str, object]) -> list[str]:

@@ -1,25 +1,23 @@
 """decompose@mulan: scenes of the data set and photographs to stacks of layers, and any picture a person names.
 
 python -m stages decompose mulan
-python -m stages.decompose mulan --image photo.jpg --out layers/
+python -m stages.decompose mulan --image photo.jpg --out layers/ --format ora
 """
 
 from __future__ import annotations
 
 import io
-import re
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from jaxtyping import UInt8
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from systems.image_layers.mulan import annotation, intake
 from systems.image_layers.mulan.discovery import Limits
@@ -28,13 +26,15 @@ from systems.image_layers.mulan.makers import Kind, providers_for
 from systems.image_layers.mulan.measures import psnr
 from systems.image_layers.mulan.pictures import exploded
 from systems.image_layers.mulan.pipeline import Settings, take_apart
+from systems.image_layers.mulan.pretrained import FILE as PRETRAINED
 from systems.image_layers.mulan.providers import Picture, Providers
 from systems.image_layers.mulan.scenes import Scene, read_scenes
-from systems.image_layers.mulan.table import SCHEMA, Kept, read_kept, row_of
+from systems.image_layers.mulan.table import PHOTOGRAPHS, SCHEMA, Kept, read_kept, row_of
+from systems.parts.errors import UserError
+from systems.parts.layered_files.stack import Stack
 from systems.parts.pictures import write_table
 from systems.parts.run import Run, Strict
 
-PHOTOGRAPHS = "photographs"
 SIDE = 256
 """Longer side, px, at which a photograph is taken apart."""
 FEW = Settings(limits=Limits(count=6, truncated=1.0))
@@ -48,7 +48,7 @@ class Params(Strict):
     model: str = Field(description="trained model, as mulan")
     weights: str = Field(default="", description="fetched networks, for the providers that use them")
     providers: tuple[Kind, ...] = Field(default=("learned",), min_length=1, description="what takes scenes apart")
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="seeds of learned providers; others have 0")
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="seeds of learned providers")
     photographed: tuple[Kind, ...] = Field(default=("learned",), description="what takes photographs apart")
     scenes: int = Field(default=100, gt=0, description="test scenes, the first ones")
     shard: int = Field(default=25, gt=0, description="pictures a shard")
@@ -56,6 +56,13 @@ class Params(Strict):
     annotated: int = Field(default=4, ge=0, description="pictures of a run of which annotation files are written too")
     least_psnr: float = Field(default=20.0, ge=0, description="a stack that flattens worse is rejected, dB")
     settings: Settings = Field(default=Settings(), description="how pictures are taken apart")
+
+    @model_validator(mode="after")
+    def _large_networks_have_weights(self) -> Params:
+        asked = sorted({"pretrained", "full"} & {*self.providers, *self.photographed})
+        if asked and not self.weights:
+            raise UserError(f"parameter weights is empty: providers of kind {asked[0]} need fetched networks")
+        return self
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,7 @@ class Done:
 
 def decompose(run: Run[Params]) -> None:
     """Write `<providers>-<seed>-<number>.parquet`, `aside.parquet`, and some annotation files a run."""
-    plan = list(jobs(run.params, run.inputs["data"]))
+    plan = list(jobs(run.params, run.inputs["data"], photographers(run.params, run.inputs.get("weights"))))
     reads = [name for name in ("data", "model", "weights") if name in run.inputs]
     aside: list[dict[str, str]] = []
     done = run.map(partial(work, run.params), plan, "decompose", len(plan), reads=reads)
@@ -107,15 +114,20 @@ def show(run: Run[Params], label: str) -> None:
     run.metric(f"rejected/{label}", sum(one.rejected for one in kept))
     for one in kept[: run.params.annotated]:
         made = annotation.annotation_of(one.stack, "the label with its article")
-        annotation.write(made, run.output / "annotations", f"{label}-{one.id}")
+        annotation.write(made, run.output / "annotations", f"{label}-{one.file}")
     if shown := kept[:6]:
-        words = (
-            "From the left: the picture, its layers from the bottom up, the layers flattened, and the difference x 4."
-        )
-        run.figure(f"layers-{label}", exploded(shown), f"{label}. {words}")
+        run.figure(f"layers-{label}", exploded(shown))
 
 
-def jobs(params: Params, data: Path) -> Iterator[Job]:
+def photographers(params: Params, weights: Path | None) -> list[Kind]:
+    """What takes photographs apart; `pretrained` is left out where its network could not be fetched."""
+    if "pretrained" not in params.photographed or (weights and (weights / PRETRAINED).is_file()):
+        return list(params.photographed)
+    print(f"decompose: photographs by 'pretrained' are left out: {weights} holds no {PRETRAINED}", file=sys.stderr)
+    return [kind for kind in params.photographed if kind != "pretrained"]
+
+
+def jobs(params: Params, data: Path, photographed: Sequence[Kind]) -> Iterator[Job]:
     """Every shard: scenes for all kinds and seeds, then the photographs."""
     kinds = [
         (kind, seed, params.scenes, False)
@@ -124,7 +136,7 @@ def jobs(params: Params, data: Path) -> Iterator[Job]:
     ]
     path = data / f"{PHOTOGRAPHS}.parquet"
     count = pq.read_metadata(path).num_rows if path.is_file() else 0
-    kinds += [(kind, params.seeds[0] if kind == "learned" else 0, count, True) for kind in params.photographed]
+    kinds += [(kind, 0 if kind == "full" else params.seeds[0], count, True) for kind in photographed]
     for kind, seed, total, photographs in kinds:
         for number, first in enumerate(range(0, total, params.shard)):
             yield Job(kind, seed, number, first, min(total, first + params.shard), photographs)
@@ -176,19 +188,11 @@ def one(params: Params, job: Job, name: str, picture: Picture, providers: Provid
     return Kept(name, job.kind, job.seed, picture, made.stack, made.orders, found, found < params.least_psnr)
 
 
-def decompose_image(
-    picture: UInt8[np.ndarray, "h w 3"], model: Path, seed: int = 0
-) -> Mapping[str, UInt8[np.ndarray, "h w c"]]:
-    """`background` (RGB), then instances (RGBA, straight alpha) from far to near, at the picture's own size.
+def decompose_image(picture: Picture, model: Path, seed: int = 0, weights: Path | None = None) -> Stack:
+    """The background, then instances (straight alpha) from far to near, at the picture's own size.
 
-    `model` is a folder that `train` wrote; instances are found at a longer side of 256 px.
+    `model` is a folder that `train` wrote. With `weights`, one that `fetch matting` wrote, what stands out is found by
+    a network trained on real photographs. Instances are looked for at a longer side of 256 px.
     """
-    small = intake.bounded(picture, SIDE)
-    stack = take_apart(small, providers_for("learned", model, None, seed, None), FEW).stack
-    names = ["background", *(f"{number}-{slug(layer.label)}" for number, layer in enumerate(stack.layers[1:], 1))]
-    return dict(zip(names, lifted(picture, stack), strict=True))
-
-
-def slug(label: str) -> str:
-    """A label as a part of a file's name."""
-    return re.sub(r"\W+", "-", label.lower()).strip("-") or "instance"
+    providers = providers_for("pretrained" if weights else "learned", model, weights, seed, None)
+    return lifted(picture, take_apart(intake.bounded(picture, SIDE), providers, FEW).stack)

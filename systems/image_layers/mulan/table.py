@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from systems.image_layers.mulan.providers import Box, Picture
 from systems.image_layers.mulan.stack import Layer, Pair, Stack
 from systems.parts.pictures import IMAGE, decode, encode
 
+PHOTOGRAPHS = "photographs"
+"""How the labels of runs over photographs begin; all others are over scenes."""
 MASKS = ("original", "visible", "whole", "switched")
 
 SCHEMA = pa.schema(
@@ -56,6 +59,11 @@ class Kept:
     orders: Mapping[Rung, Sequence[int]]
     psnr: float
     rejected: bool
+
+    @property
+    def file(self) -> str:
+        """The id as a file's name."""
+        return re.sub(r"[^\w.-]", "-", self.id)
 
 
 def row_of(kept: Kept) -> dict[str, Any]:
@@ -126,6 +134,11 @@ def _groups(values: Sequence[Any], size: int) -> list[Sequence[Any]]:
 def shards_of(folder: Path, label: str) -> list[Path]:
     """The shards of one run of the pipeline over many pictures, as `learned-0`."""
     return sorted(folder.glob(f"{label}-[0-9][0-9][0-9].parquet"))
+
+
+def runs_of(folder: Path) -> list[str]:
+    """Labels of the runs whose pictures are stored, as learned-0 and photographs-learned."""
+    return sorted({path.stem.rsplit("-", 1)[0] for path in folder.glob("*-*-[0-9][0-9][0-9].parquet")})
 
 
 def read_kept(folder: Path, label: str) -> Iterator[Kept]:
