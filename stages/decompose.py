@@ -16,19 +16,21 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from stages import discover
-from stages.execute import command, perform
+from stages import discover, lineage
+from stages.execute import Call, command, perform
 from stages.layout import Layout
 from stages.pictures.asset import BadPicture, decode
+from stages.run import StageRun
 from systems.parts.errors import UserError
 from systems.parts.layered_files import files, folder
 from systems.parts.layered_files.stack import Stack, of_pictures, trimmed
-from systems.parts.whole import whole
+from systems.parts.whole import remove, whole
 
 RELEASED = Path("models/released")
 LEAST_SIDE = 8
@@ -59,10 +61,21 @@ def main(arguments: Sequence[str]) -> None:
     if (given.image is None) != (given.out is None):
         parser.error("--image and --out go together")
     if given.image is None:
-        perform(LAYOUT, given.name)
+        perform(LAYOUT, given.name, share=keeping)
     else:
         model = given.model or RELEASED / given.name
         take_apart(given.name, given.image, given.out, model, given.seed, given.format, given.weights)
+
+
+def keeping(run: StageRun[Any], call: Call) -> Call:
+    """The call with a folder `run.work` that a killed run leaves to the next one with the same inputs and code."""
+    run.work = Path(".work") / "runs" / lineage.fingerprint(run)
+
+    def whole_call(run: StageRun[Any]) -> None:
+        call(run)
+        remove(run.work)
+
+    return whole_call
 
 
 def take_apart(

@@ -6,7 +6,7 @@ python -m stages.decompose mulan --image photo.jpg --out layers/ --format ora
 
 from __future__ import annotations
 
-import io
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,12 +29,14 @@ from systems.image_layers.mulan.pipeline import Settings, take_apart
 from systems.image_layers.mulan.pretrained import FILE as PRETRAINED
 from systems.image_layers.mulan.providers import Picture, Providers
 from systems.image_layers.mulan.scenes import Scene, read_scenes
-from systems.image_layers.mulan.table import PHOTOGRAPHS, SCHEMA, Kept, read_kept, row_of
+from systems.image_layers.mulan.table import PHOTOGRAPHS, Kept, column_of, read_kept, row_of, set_aside, shard_of, shards_of
 from systems.parts.errors import UserError
 from systems.parts.layered_files.stack import Stack
-from systems.parts.pictures import write_table
-from systems.parts.run import Run, Strict
+from systems.parts.layered_files.blended import read_rows
+from systems.parts.resumed import Resumable, map_resumed
+from systems.parts.run import Strict
 
+SHOWN = 6
 SIDE = 256
 """Longer side, px, at which a photograph is taken apart."""
 FEW = Settings(limits=Limits(count=6, truncated=1.0))
@@ -81,41 +83,38 @@ class Job:
         """Name of the run this is a part of."""
         return f"{PHOTOGRAPHS}-{self.kind}" if self.photographs else f"{self.kind}-{self.seed}"
 
-
-@dataclass(frozen=True)
-class Done:
-    """A shard, and the pictures set aside with the reason."""
-
-    shard: bytes
-    aside: list[dict[str, str]]
+    @property
+    def file(self) -> str:
+        """Name of its shard."""
+        return f"{self.label}-{self.number:05d}.parquet"
 
 
-def decompose(run: Run[Params]) -> None:
+def decompose(run: Resumable[Params]) -> None:
     """Write `<providers>-<seed>-<number>.parquet`, `aside.parquet`, and some annotation files a run."""
-    plan = list(jobs(run.params, run.inputs["data"], photographers(run.params, run.inputs.get("weights"))))
+    kinds = photographers(run.params, run.inputs.get("weights"))
+    plan = {job.file: job for job in jobs(run.params, run.inputs["data"], kinds)}
     reads = [name for name in ("data", "model", "weights") if name in run.inputs]
     aside: list[dict[str, str]] = []
-    done = run.map(partial(work, run.params), plan, "decompose", len(plan), reads=reads)
-    for job, made in zip(plan, done, strict=True):
-        (run.output / f"{job.label}-{job.number:03d}.parquet").write_bytes(made.shard)
-        aside += made.aside
+    for path in map_resumed(run, partial(work, run.params), plan, "decompose", reads):
+        shutil.copyfile(path, run.output / path.name)
+        aside += set_aside(path)
     table = pa.Table.from_pylist(aside, schema=pa.schema([(name, pa.string()) for name in ("run", "id", "reason")]))
     pq.write_table(table, run.output / "aside.parquet")
     run.table("set-aside", table)
     run.metric("pictures set aside", len(aside))
-    for label in dict.fromkeys(job.label for job in plan):
+    for label in dict.fromkeys(job.label for job in plan.values()):
         show(run, label)
 
 
-def show(run: Run[Params], label: str) -> None:
+def show(run: Resumable[Params], label: str) -> None:
     """Count, draw and annotate what one run made."""
-    kept = list(read_kept(run.output, label))
-    run.metric(f"pictures/{label}", len(kept))
-    run.metric(f"rejected/{label}", sum(one.rejected for one in kept))
-    for one in kept[: run.params.annotated]:
+    rejected = [value for path in shards_of(run.output, label) for value in column_of(path, "rejected")]
+    run.metric(f"pictures/{label}", len(rejected))
+    run.metric(f"rejected/{label}", sum(rejected))
+    for one in islice(read_kept(run.output, label), run.params.annotated):
         made = annotation.annotation_of(one.stack, "the label with its article")
         annotation.write(made, run.output / "annotations", f"{label}-{one.file}")
-    if shown := kept[:6]:
+    if shown := list(islice(read_kept(run.output, label), SHOWN)):
         run.figure(f"layers-{label}", exploded(shown))
 
 
@@ -134,15 +133,14 @@ def jobs(params: Params, data: Path, photographed: Sequence[Kind]) -> Iterator[J
         for kind in params.providers
         for seed in (params.seeds if kind == "learned" else [0])
     ]
-    path = data / f"{PHOTOGRAPHS}.parquet"
-    count = pq.read_metadata(path).num_rows if path.is_file() else 0
+    count = sum(pq.read_metadata(path).num_rows for path in photograph_files(data))
     kinds += [(kind, 0 if kind == "full" else params.seeds[0], count, True) for kind in photographed]
     for kind, seed, total, photographs in kinds:
         for number, first in enumerate(range(0, total, params.shard)):
             yield Job(kind, seed, number, first, min(total, first + params.shard), photographs)
 
 
-def work(params: Params, inputs: Mapping[str, Path], job: Job) -> Done:
+def work(params: Params, inputs: Mapping[str, Path], job: Job) -> bytes:
     """One shard. Networks run on one thread, whose sums do not depend on the machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -156,9 +154,7 @@ def work(params: Params, inputs: Mapping[str, Path], job: Job) -> Done:
             rows.append(row_of(one(params, job, name, picture, providers)))
     finally:
         torch.set_num_threads(threads)
-    content = io.BytesIO()
-    write_table(pa.Table.from_pylist(rows, schema=SCHEMA), content, 8)
-    return Done(content.getvalue(), aside)
+    return shard_of(rows, aside)
 
 
 def pictures(params: Params, inputs: Mapping[str, Path], job: Job) -> Iterator[tuple[str, Picture | str, Scene | None]]:
@@ -167,12 +163,17 @@ def pictures(params: Params, inputs: Mapping[str, Path], job: Job) -> Iterator[t
         for scene in islice(scenes(inputs["data"], params.scenes), job.first, job.last):
             yield scene.id, scene.image, scene
         return
-    table = pq.read_table(inputs["data"] / f"{PHOTOGRAPHS}.parquet").slice(job.first, job.last - job.first)
-    for row in table.to_pylist():
+    rows = read_rows(photograph_files(inputs["data"]), ("id", "file"), range(job.first, job.last))
+    for row in rows:
         try:
             yield row["id"], intake.bounded(intake.opened(row["file"]), params.side), None
         except intake.SetAsideError as error:
             yield row["id"], str(error), None
+
+
+def photograph_files(data: Path) -> list[Path]:
+    """The files of photographs; there may be many."""
+    return sorted(data.glob(f"{PHOTOGRAPHS}*.parquet"))
 
 
 @lru_cache(1)

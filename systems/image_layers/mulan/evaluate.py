@@ -47,7 +47,7 @@ PERCEIVED = 25
 SAMPLES = 2
 """Pictures of a run that a person can take apart in the report."""
 FULL = "mutual"
-LEARNED, PRETRAINED = "learned", "pretrained"
+LEARNED, PRETRAINED, LARGE = "learned", "pretrained", "full"
 WORDS = "From the left: the picture, its layers from the bottom up, the layers flattened, and the difference x 4."
 
 
@@ -121,13 +121,19 @@ def evaluate(run: Run[Params]) -> None:
     for label in known:
         for name, value in measured[label].figures().items():
             run.metric(f"{label}/{name}", value)
-    learned = [measured[label] for label in known if label.startswith(f"{LEARNED}-")]
+    learned = [measured[label] for label in judged(known)]
     record_checks(run, learned)
     record_headline(run, learned)
     record_perceptual(run, folder, known)
     record_photographs(run, folder, [label for label in labels if label.startswith(PHOTOGRAPHS)])
     for label in known:
         draw(run, folder, label)
+
+
+def judged(labels: Sequence[str]) -> list[str]:
+    """The runs that the checks are about, a seed each: by the large networks where there are any, else by our own."""
+    large, own = ([label for label in labels if label.startswith(f"{kind}-")] for kind in (LARGE, LEARNED))
+    return large or own
 
 
 def measure(params: Params, pictures: Iterable[Kept], scenes: Mapping[str, Scene]) -> Measured:
@@ -183,7 +189,7 @@ def record_headline(run: Run[Params], seeds: Sequence[Measured]) -> None:
 def record_perceptual(run: Run[Params], folder: Path, labels: Sequence[str]) -> None:
     """ST-LPIPS of the flattened stack at every rung, by the first seed, where the network was fetched."""
     weights = run.inputs.get("weights")
-    label = next((label for label in labels if label.startswith(f"{LEARNED}-")), None)
+    label = next(iter(judged(labels)), None)
     if weights is None or label is None:
         return
     try:

@@ -21,7 +21,7 @@ from systems.image_layers.mulan.lift import lifted
 from systems.image_layers.mulan.pipeline import Settings, take_apart
 from systems.image_layers.mulan.providers import Providers
 from systems.image_layers.mulan.scenes import SCHEMA, row_of
-from systems.image_layers.mulan.table import kept_of, read_kept
+from systems.image_layers.mulan.table import Kept, kept_of, read_kept, set_aside
 from systems.image_layers.mulan.table import row_of as kept_row
 from systems.parts.errors import UserError
 from systems.parts.layered_files import files
@@ -93,7 +93,8 @@ def data(tmp_path: Path) -> Path:
 def staged(folder: Path, data: Path, workers: int = 1) -> StageRun[decompose.Params]:
     given = {"data": "d", "model": "m", "providers": ["annotated"], "photographed": [], "scenes": 5, "shard": 2}
     params = decompose.Params.model_validate(given)
-    run = StageRun("decompose", "mulan", params, {"data": data}, folder / "layers", folder / "reports", workers, True)
+    out, reports = folder / "layers", folder / "reports"
+    run = StageRun("decompose", "mulan", params, {"data": data}, out, reports, workers, True, work=folder / "work")
     run.begin()
     decompose.decompose(run)
     return run
@@ -132,10 +133,11 @@ def test_bad_photographs_stand_in_a_table_and_stop_nothing(data: Path, monkeypat
     monkeypatch.setattr(intake, "bounded", lambda *_: known.image)
     job = decompose.Job("learned", 0, 0, 0, len(BAD) + 1, photographs=True)
     params = decompose.Params(data="d", model="m")
-    done = decompose.work(params, {"data": data}, job)
-    assert [row["id"] for row in done.aside] == list(BAD)
-    assert all(BAD[row["id"]][1] in row["reason"] for row in done.aside)
-    assert pq.read_table(io.BytesIO(done.shard)).column("id").to_pylist() == ["good"]
+    shard = io.BytesIO(decompose.work(params, {"data": data}, job))
+    aside = set_aside(shard)
+    assert [row["id"] for row in aside] == list(BAD)
+    assert all(BAD[row["id"]][1] in row["reason"] for row in aside)
+    assert pq.read_table(shard).column("id").to_pylist() == ["good"]
 
 
 def test_a_row_comes_back_as_it_was() -> None:
@@ -273,3 +275,27 @@ def test_a_shard_of_photographs_is_worked_on_once_a_kind(data: Path) -> None:
         *(("photographs-learned", 3, first, min(first + 4, count)) for first in range(0, count, 4)),
         *(("photographs-full", 0, first, min(first + 4, count)) for first in range(0, count, 4)),
     ]
+
+
+def test_a_killed_run_goes_on_with_the_shards_that_are_left(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = staged(tmp_path / "whole", data)
+    made: list[str] = []
+    one = decompose.one
+
+    def dying(params: Any, job: decompose.Job, name: str, *given: Any) -> Kept:
+        if name == "made-3" and job.file not in made:
+            made.append(job.file)
+            raise KeyboardInterrupt
+        made.append(name)
+        return one(params, job, name, *given)
+
+    monkeypatch.setattr(decompose, "one", dying)
+    with pytest.raises(KeyboardInterrupt):
+        staged(tmp_path / "killed", data)
+    assert made == ["made-0", "made-1", "made-2", "annotated-0-00001.parquet"]
+    again = staged(tmp_path / "killed", data)
+    assert made[4:] == ["made-2", "made-3", "made-4"]
+    names = sorted(path.relative_to(whole.output) for path in whole.output.rglob("*") if path.is_file())
+    assert all((whole.output / name).read_bytes() == (again.output / name).read_bytes() for name in names)

@@ -67,7 +67,8 @@ def layers(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         data="d", model="m", weights="matting", seeds=(0, 1), photographed=("learned", "pretrained"), scenes=3, shard=2
     )
     inputs = {"data": data, "weights": weights}
-    run = StageRun("decompose", "mulan", params, inputs, tmp_path / "layers", tmp_path / "r" / "d" / "mulan", quiet=True)
+    out, reports = tmp_path / "layers", tmp_path / "r" / "d" / "mulan"
+    run = StageRun("decompose", "mulan", params, inputs, out, reports, quiet=True, work=tmp_path / "work")
     run.begin()
     decompose.decompose(run)
     run.finish([tmp_path / "layers"])

@@ -32,7 +32,7 @@ def stored(folder: Path, run: str, numbers: range, shard: int = 0) -> None:
         for n in numbers
     ]
     folder.mkdir(parents=True, exist_ok=True)
-    write_table(pa.Table.from_pylist(rows, schema=SCHEMA), folder / f"{run}-{shard:03d}.parquet")
+    write_table(pa.Table.from_pylist(rows, schema=SCHEMA), folder / f"{run}-{shard:05d}.parquet")
 
 
 @pytest.fixture(autouse=True)

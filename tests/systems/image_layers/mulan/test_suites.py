@@ -43,7 +43,7 @@ RIGHT = kept()
 def written(folder: Path, one: Kept, note: dict[str, Any] | None = None) -> Path:
     """A folder of layers as `decompose` writes it."""
     folder.mkdir()
-    write_table(pa.Table.from_pylist([row_of(one)], schema=SCHEMA), folder / f"{LABEL}-000.parquet")
+    write_table(pa.Table.from_pylist([row_of(one)], schema=SCHEMA), folder / f"{LABEL}-00000.parquet")
     annotation.write(note or annotation.annotation_of(one.stack, "words"), folder / "annotations", NAME)
     aside = {"run": [LABEL], "id": ["broken"], "reason": ["truncated"]}
     pq.write_table(pa.table(aside), folder / "aside.parquet")
