@@ -91,9 +91,10 @@ class Clock:
 
     def watched(self, providers: Providers) -> Providers:
         """The providers, every method of theirs counted by the name of the provider."""
-        return replace(
-            providers, **{part.name: Watched(self, part.name, getattr(providers, part.name)) for part in fields(providers)}
-        )
+        watched: dict[str, Any] = {
+            part.name: Watched(self, part.name, getattr(providers, part.name)) for part in fields(providers)
+        }
+        return replace(providers, **watched)
 
 
 @dataclass(frozen=True)
