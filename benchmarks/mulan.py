@@ -169,10 +169,12 @@ def run_alone(photo: Path, out: Path, kind: str) -> dict[str, float]:
     """One format, in a process of its own."""
     command = ("stages.decompose", "mulan", "--image", str(photo), "--out", str(out), "--format", kind)
     begin = time.monotonic()
-    child = subprocess.Popen((sys.executable, "-m", *command, "--model", str(MODEL)), cwd=ROOT, stdout=subprocess.DEVNULL)
+    started = (sys.executable, "-m", *command, "--model", str(MODEL))
+    child = subprocess.Popen(started, cwd=ROOT, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)
     seconds = time.monotonic() - begin
-    if child.returncode := os.waitstatus_to_exitcode(status):
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
         raise SystemExit(f"python -m {' '.join(command)} ended with {child.returncode}")
     written = sum(path.stat().st_size for path in out.iterdir())
     peak = usage.ru_maxrss / 2**20  # Linux counts KiB
@@ -188,7 +190,8 @@ def main() -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     result = {name: measure(kind, sources) for name, kind, sources in ways(size)}
-    for title, figures in {**result, **{f"{size.width} x {size.height} px as {kind}": own[kind] for kind in own}}.items():
+    alone = {f"{size.width} x {size.height} px as {kind}": figures for kind, figures in own.items()}
+    for title, figures in {**result, **alone}.items():
         print(title, *(f"{name}: {value}" for name, value in figures.items()), sep="\n  ")
     if size == QUICK:
         return

@@ -102,7 +102,7 @@ def take_apart(
 
 
 def networks(name: str, take: Callable[..., object], weights: Path | None) -> dict[str, Path]:
-    """The argument by which a system's `decompose_image` is told of fetched networks, where there are any to tell of."""
+    """The argument that tells a system's `decompose_image` of fetched networks, where a person names some."""
     if weights is None:
         return {}
     if "weights" not in inspect.signature(take).parameters:

@@ -29,10 +29,19 @@ from systems.image_layers.mulan.pipeline import Settings, take_apart
 from systems.image_layers.mulan.pretrained import FILE as PRETRAINED
 from systems.image_layers.mulan.providers import Picture, Providers
 from systems.image_layers.mulan.scenes import Scene, read_scenes
-from systems.image_layers.mulan.table import PHOTOGRAPHS, Kept, column_of, read_kept, row_of, set_aside, shard_of, shards_of
+from systems.image_layers.mulan.table import (
+    PHOTOGRAPHS,
+    Kept,
+    column_of,
+    read_kept,
+    row_of,
+    set_aside,
+    shard_of,
+    shards_of,
+)
 from systems.parts.errors import UserError
-from systems.parts.layered_files.stack import Stack
 from systems.parts.layered_files.blended import read_rows
+from systems.parts.layered_files.stack import Stack
 from systems.parts.resumed import Resumable, map_resumed
 from systems.parts.run import Strict
 

@@ -31,7 +31,7 @@ from systems.image_layers.mulan.measures import (
 )
 from systems.image_layers.mulan.order import RUNGS
 from systems.image_layers.mulan.pictures import exploded
-from systems.image_layers.mulan.providers import Picture
+from systems.image_layers.mulan.providers import Mask, Picture
 from systems.image_layers.mulan.scenes import Scene, read_scenes
 from systems.image_layers.mulan.stack import Stack
 from systems.image_layers.mulan.stacks import layered
@@ -245,9 +245,9 @@ def about_photographs(kept: Sequence[Kept]) -> dict[str, float]:
     }
 
 
-def instances_of(stack: Stack) -> masks.Mask:
+def instances_of(stack: Stack) -> Mask:
     """Where any instance is seen."""
-    seen: masks.Mask = ~stack.layers[0].visible
+    seen: Mask = ~stack.layers[0].visible
     return seen
 
 

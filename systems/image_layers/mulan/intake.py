@@ -49,7 +49,7 @@ def check(image: Image.Image) -> None:
         raise SetAsideError(f"animated, {getattr(image, 'n_frames', 1)} frames")
     if image.mode not in PLAIN:
         raise SetAsideError(f"{image.mode} pixels; RGB or grey of 8 bits a channel are wanted")
-    if any(DEEP.search(str(tile)) for tile in image.tile):
+    if DEEP.search(str(getattr(image, "tile", ""))):
         raise SetAsideError("16 bits a channel; 8 are wanted")
     if min(width, height) < LEAST_SIDE:
         raise SetAsideError(f"{width} x {height} px; at least {LEAST_SIDE} px a side are wanted")

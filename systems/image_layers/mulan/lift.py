@@ -115,7 +115,7 @@ def fitted(picture: Picture, layer: Layer) -> Piece:
 def around(box: Int[np.ndarray, " 4"], size: tuple[int, int], shape: tuple[int, int]) -> Place:
     """Where a box of a picture of (width, height) `size` and a pixel around it lie at another size; never empty."""
     height, width = shape
-    left, top, right, bottom = box + (-1, -1, 1, 1)
+    left, top, right, bottom = box + np.array([-1, -1, 1, 1])
     rows = _stretched(top, bottom, height / size[1], height)
     return Place(rows, _stretched(left, right, width / size[0], width))
 

@@ -85,7 +85,9 @@ def within(layer: Layer, shape: tuple[int, ...]) -> bool:
 
 def compared(path: Path, kept: Kept) -> Mapping[str, Any]:
     """What the suite ANNOTATIONS looks at in the files of one picture; `path` is theirs without an ending."""
-    released, twin = (annotation.read(path.with_name(path.name + end)) for end in (annotation.RELEASED, annotation.JSON))
+    released, twin = (
+        annotation.read(path.with_name(path.name + end)) for end in (annotation.RELEASED, annotation.JSON)
+    )
     parts = [twin["background"], *twin["instances"].values()]
     return {
         "missing": ", ".join(name for name in FIELDS if name not in twin),

@@ -185,7 +185,7 @@ def test_layers_of_a_large_picture_keep_its_own_pixels(mutual: bool) -> None:
         own = (layer[..., 3] == 255) & ~above
         assert own.any()
         np.testing.assert_array_equal(layer[own][:, :3], large[own])
-        assert layer.shape == large.shape[:2] + (4,)
+        assert layer.shape == (*large.shape[:2], 4)
         assert stack.layers[number + 1].rgba.shape[1] < large.shape[1]
 
 

@@ -90,7 +90,9 @@ def test_what_is_right_holds_every_check_and_is_validated(tmp_path: Path, data: 
     assert {hold["id"] for hold in run.holds} == {"8.3", "8.4"}
     assert run.metrics["learned-0/order accuracy: mutual"] == 1
     assert run.metrics["learned-1/instances found"] == 1
-    assert run.metrics["headline/flattened PSNR dB, full method"] > run.metrics["headline/flattened PSNR dB, depth only"]
+    assert (
+        run.metrics["headline/flattened PSNR dB, full method"] > run.metrics["headline/flattened PSNR dB, depth only"]
+    )
     assert run.metrics[SCORE] == run.metrics["learned-0/background RMSE"]
     assert run.metrics["layers/rows"] == 3 * 2 + 2
     assert run.metrics["annotations/rows"] == 3 * 2 + 2

@@ -51,7 +51,9 @@ def written(folder: Path, one: Kept, note: dict[str, Any] | None = None) -> Path
 
 
 def held(folder: Path) -> StageRun[Strict]:
-    run = StageRun("evaluate", "mulan", Strict(), {}, folder / "o", folder / "r" / "evaluate" / "mulan", expecter=expect)
+    run = StageRun(
+        "evaluate", "mulan", Strict(), {}, folder / "o", folder / "r" / "evaluate" / "mulan", expecter=expect
+    )
     run.begin()
     expect_sound(run, folder, [LABEL])
     return run
