@@ -177,8 +177,9 @@ def run_alone(photo: Path, out: Path, kind: str) -> dict[str, float]:
     if child.returncode:
         raise SystemExit(f"python -m {' '.join(command)} ended with {child.returncode}")
     written = sum(path.stat().st_size for path in out.iterdir())
-    peak = usage.ru_maxrss / 2**20  # Linux counts KiB
-    return {"seconds": round(seconds, 1), "peak memory (GiB)": round(peak, 2), "files (MB)": round(written / 1e6, 1)}
+    spent, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20  # Linux counts KiB
+    times = {"seconds": round(seconds, 1), "CPU seconds": round(spent, 1)}
+    return {**times, "peak memory (GiB)": round(peak, 2), "files (MB)": round(written / 1e6, 1)}
 
 
 def main() -> None:
