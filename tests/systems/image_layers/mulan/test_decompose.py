@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,22 @@ def test_rows_are_worked_on_apart_without_a_seam(monkeypatch: pytest.MonkeyPatch
     for layer, other in zip(lifted(large, apart).layers, at_once.layers, strict=True):
         assert layer.offset == other.offset
         np.testing.assert_array_equal(layer.rgba, other.rgba)
+
+
+def test_lifting_takes_little_more_memory_than_its_layers() -> None:
+    """So that 24 megapixels fit: the strips that are worked on at once do not grow with the picture."""
+    made = scene(5, mutual=True)
+    large = np.kron(made.image, np.ones((60, 8, 1), np.uint8))
+    apart = take_apart(made.image, knowing(made), Settings()).stack
+    tracemalloc.start()
+    try:
+        found = lifted(large, apart)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    layers = sum(layer.rgba.nbytes for layer in found.layers)
+    assert layers < 2 * 4 * large.shape[0] * large.shape[1]
+    assert peak < 2.5 * layers
 
 
 def test_a_picture_without_instances_is_one_layer() -> None:

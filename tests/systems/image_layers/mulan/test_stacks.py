@@ -18,6 +18,7 @@ from systems.parts.layered_files import files
 from systems.parts.layered_files.stack import flatten
 from systems.parts.pictures import write_table
 from tests.systems.image_layers.mulan.made import knowing, scene
+from tests.systems.image_layers.mulan.test_pipeline import bands
 
 ENDING = {"png": "", "ora": ".ora", "psd": ".psd", "tiff": ".tiff"}
 MADE = [scene(seed, mutual=seed % 2 == 1) for seed in range(3)]
@@ -49,12 +50,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", files.FORMATS)
-def test_stored_pictures_become_files_that_flatten_to_them(kind: files.Format) -> None:
+def test_holds_08_1_exported_stacks_flatten_to_the_picture_outside_the_feather_band(kind: files.Format) -> None:
     export.main(["mulan", "--rows", "1:9", "--format", kind, "--out", "out"])
     assert len(list(Path("out").iterdir())) == 2
     for number in (1, 2):
         found = files.read(Path("out") / f"a-source-picture-{number}{ENDING[kind]}")
-        assert np.abs(flatten(found)[..., :3].astype(int) - STACKS[number].flat()).max() <= 1
+        flat = flatten(found)[..., :3].astype(int)
+        assert np.abs(flat - STACKS[number].flat()).max() <= 1
+        assert np.abs(flat - MADE[number].image)[~bands(STACKS[number])].max() <= 1
         names = ["background", "1-disc-1", "2-disc-2", "3-disc-3"]
         assert [(layer.name, layer.opacity, layer.blend, layer.visible) for layer in found.layers] == [
             (name, 1.0, "over", True) for name in names
