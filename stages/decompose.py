@@ -9,25 +9,28 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import io
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from stages import discover
-from stages.execute import command, perform
+from stages import discover, lineage
+from stages.execute import Call, command, perform
 from stages.layout import Layout
 from stages.pictures.asset import BadPicture, decode
+from stages.run import StageRun
 from systems.parts.errors import UserError
 from systems.parts.layered_files import files, folder
 from systems.parts.layered_files.stack import Stack, of_pictures, trimmed
-from systems.parts.whole import whole
+from systems.parts.whole import remove, whole
 
 RELEASED = Path("models/released")
 LEAST_SIDE = 8
@@ -52,18 +55,32 @@ def main(arguments: Sequence[str]) -> None:
         "--format", choices=files.FORMATS, default="png", help="a PNG a layer, or all in one file layers.<format>"
     )
     parser.add_argument("--model", type=Path, help="folder of a trained model (models/released/<name> where not given)")
+    parser.add_argument("--weights", type=Path, help="folder of fetched networks, for a system that can use some")
     parser.add_argument("--seed", type=int, default=0, help="seed of the samples drawn for --image")
     given = parser.parse_args(arguments)
     if (given.image is None) != (given.out is None):
         parser.error("--image and --out go together")
     if given.image is None:
-        perform(LAYOUT, given.name)
+        perform(LAYOUT, given.name, share=keeping)
     else:
         model = given.model or RELEASED / given.name
-        take_apart(given.name, given.image, given.out, model, given.seed, given.format)
+        take_apart(given.name, given.image, given.out, model, given.seed, given.format, given.weights)
 
 
-def take_apart(name: str, image: Path, out: Path, model: Path, seed: int, kind: files.Format = "png") -> None:
+def keeping(run: StageRun[Any], call: Call) -> Call:
+    """The call with a folder `run.work` that a killed run leaves to the next one with the same inputs and code."""
+    run.work = Path(".work") / "runs" / lineage.fingerprint(run)
+
+    def whole_call(run: StageRun[Any]) -> None:
+        call(run)
+        remove(run.work)
+
+    return whole_call
+
+
+def take_apart(
+    name: str, image: Path, out: Path, model: Path, seed: int, kind: files.Format = "png", weights: Path | None = None
+) -> None:
     """Make folder `out`: the layers of one picture, and `layers.json` with their order from the bottom.
 
     The system's `decompose_image` gives them as a `Stack`, or as pictures of one size by their names.
@@ -74,12 +91,23 @@ def take_apart(name: str, image: Path, out: Path, model: Path, seed: int, kind: 
         raise UserError(f"system '{name}' cannot take a single picture apart")
     if out.exists() and not (out / folder.CONTENTS).is_file() and any(out.iterdir()):
         raise UserError(f"--out {out}: holds other files; name a new folder or one that this command made")
-    layers = module.decompose_image(picture, model, seed)
+    more = networks(name, module.decompose_image, weights)
+    layers = module.decompose_image(picture, model, seed, **more)
     stack = layers if isinstance(layers, Stack) else of_pictures(layers)
-    about = {"system": name, "image": image.name, "model": model.as_posix(), "seed": seed}
+    used = {key: place.as_posix() for key, place in more.items()}
+    about = {"system": name, "image": image.name, "model": model.as_posix(), "seed": seed, **used}
     with whole(out) as (growing,):
         written = write_layers(stack, growing, kind, about)
     print(f"layers of {image}: {', '.join(str(out / file) for file in written)}")
+
+
+def networks(name: str, take: Callable[..., object], weights: Path | None) -> dict[str, Path]:
+    """The argument that tells a system's `decompose_image` of fetched networks, where a person names some."""
+    if weights is None:
+        return {}
+    if "weights" not in inspect.signature(take).parameters:
+        raise UserError(f"--weights {weights}: system '{name}' uses no fetched networks for a picture")
+    return {"weights": weights}
 
 
 def write_layers(stack: Stack, out: Path, kind: files.Format, about: Mapping[str, object]) -> list[str]:

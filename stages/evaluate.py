@@ -1,4 +1,4 @@
-"""evaluate: results to figures, pictures and recorded acceptance checks.
+"""evaluate: results, once they are sound, to figures, pictures and recorded acceptance checks.
 
 python -m stages evaluate diffdecompose
 """
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from stages.execute import command, only_name, perform
+from stages.expectations import expect
 from stages.layout import Layout
 
 LAYOUT = Layout(
@@ -26,7 +27,7 @@ LAYOUT = Layout(
 
 def main(arguments: Sequence[str]) -> None:
     """Evaluate the system named by the arguments."""
-    perform(LAYOUT, only_name("evaluate", arguments))
+    perform(LAYOUT, only_name("evaluate", arguments), expect=expect)
 
 
 if __name__ == "__main__":

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from stages import decompose
+from stages.run import StageRun
 from systems.image_layers.diffdecompose import decompose as system
 from systems.parts.errors import UserError
 from systems.parts.layered_files import files
 from systems.parts.layered_files.stack import Layer, Stack, flatten
+from systems.parts.run import Strict
 
 ROTATED = 6
 """Of the EXIF tag Orientation: the first row is the picture's right side."""
@@ -105,3 +108,33 @@ def test_a_system_without_pictures_says_so(tmp_path: Path) -> None:
     photo(tmp_path / "photo.png")
     with pytest.raises(UserError, match="'bsp_net' cannot take a single picture apart"):
         decompose.take_apart("bsp_net", tmp_path / "photo.png", tmp_path / "out", Path("m"), 0)
+
+
+def test_a_folder_outlives_a_killed_run_and_ends_with_a_whole_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decompose.lineage, "fingerprint", lambda run: f"{run.stage}-{run.name}")
+    monkeypatch.chdir(tmp_path)
+
+    def dies(run: StageRun[Any]) -> None:
+        run.work.mkdir(parents=True)
+        (run.work / "part").write_text("done")
+        raise KeyboardInterrupt
+
+    def goes_on(run: StageRun[Any]) -> None:
+        assert (run.work / "part").read_text() == "done"
+
+    run = StageRun("decompose", "toy", Strict(), {}, tmp_path / "out", tmp_path / "reports")
+    with pytest.raises(KeyboardInterrupt):
+        decompose.keeping(run, dies)(run)
+    assert Path(".work/runs/decompose-toy/part").is_file()
+    decompose.keeping(run, goes_on)(run)
+    assert list(Path(".work/runs").iterdir()) == []
+
+
+def test_a_system_without_use_for_networks_says_so(tmp_path: Path) -> None:
+    photo(tmp_path / "photo.png")
+    asked = ("diffdecompose", "--image", str(tmp_path / "photo.png"), "--out", str(tmp_path / "out"))
+    with pytest.raises(UserError, match="--weights some: system 'diffdecompose' uses no fetched networks"):
+        decompose.main([*asked, "--weights", "some"])
+    assert not (tmp_path / "out").exists()

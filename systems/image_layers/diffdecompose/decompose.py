@@ -42,6 +42,7 @@ class Params(Strict):
 
     data: str = Field(description="data set whose test split is taken apart")
     model: str = Field(description="trained model, as diffdecompose")
+    weights: str = Field(default="", description="fetched networks; not used")
     seed: int = Field(default=0, ge=0, description="seed of the samples drawn")
     steps: int = Field(default=10, gt=0, description="Euler steps a sample")
     samples: int = Field(default=8, gt=0, description="samples of the best variant, to average; others have one")

@@ -5,41 +5,49 @@ python -m stages evaluate mulan
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from dataclasses import dataclass, field
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import torch
 from pydantic import Field
 
-from systems.image_layers.mulan.decompose import PHOTOGRAPHS
-from systems.image_layers.mulan.makers import providers_for
+from systems.image_layers.mulan import masks
 from systems.image_layers.mulan.measures import (
     ALTERED,
     LADDER,
     Completion,
     completions,
-    ladder,
+    flattened,
     matched,
     mean,
     order_of,
-    psnr,
     psnr_of,
     squared_error,
 )
 from systems.image_layers.mulan.order import RUNGS
 from systems.image_layers.mulan.pictures import exploded
-from systems.image_layers.mulan.pipeline import Settings, take_apart
-from systems.image_layers.mulan.pretrained import FILE as PRETRAINED
+from systems.image_layers.mulan.providers import Mask, Picture
 from systems.image_layers.mulan.scenes import Scene, read_scenes
-from systems.image_layers.mulan.table import Kept, read_kept
+from systems.image_layers.mulan.stack import Stack
+from systems.image_layers.mulan.stacks import layered
+from systems.image_layers.mulan.suites import expect_sound
+from systems.image_layers.mulan.table import PHOTOGRAPHS, Kept, read_kept, runs_of
+from systems.parts.layered_files.strip import FOLDER, strip
+from systems.parts.perceptual import STLPIPS
 from systems.parts.run import SCORE, Run, Strict
 
 SHOWN = 6
+PERCEIVED = 25
+"""Scenes of which the perceptual distance is measured: it takes half a second a scene."""
+SAMPLES = 2
+"""Pictures of a run that a person can take apart in the report."""
 FULL = "mutual"
-LEARNED = "learned"
+LEARNED, PRETRAINED, LARGE = "learned", "pretrained", "full"
 WORDS = "From the left: the picture, its layers from the bottom up, the layers flattened, and the difference x 4."
 
 
@@ -49,7 +57,7 @@ class Params(Strict):
     data: str = Field(description="data set whose test scenes are known, as mulan")
     model: str = Field(description="trained model, as mulan")
     layers: str = Field(description="layers its pictures were taken apart into, as mulan")
-    weights: str = Field(default="", description="fetched networks that take photographs apart too")
+    weights: str = Field(default="", description="fetched network of the perceptual distance; empty leaves it out")
     touch: int = Field(default=2, ge=0, description="visible masks dilated by so much that meet touch, px")
     hidden: float = Field(default=0.05, ge=0, lt=1, description="share of an instance that cannot be seen if occluded")
 
@@ -101,28 +109,31 @@ class Measured:
 
 
 def evaluate(run: Run[Params]) -> None:
-    """Measure every run of the pipeline, record the checks for the learned providers, draw the worst."""
+    """Hold the layers to their suites, measure every run of the pipeline, record the checks, and draw."""
     folder = run.inputs["layers"]
-    labels = labels_of(folder)
+    labels = runs_of(folder)
+    expect_sound(run, folder, labels)
+    known = [label for label in labels if not label.startswith(PHOTOGRAPHS)]
     scenes = {scene.id: scene for scene in read_scenes(run.inputs["data"], "test")}
-    measured = {label: measure(run.params, read_kept(folder, label), scenes) for label in labels}
-    rows = [{"run": label, **measured[label].figures()} for label in labels]
+    measured = {label: measure(run.params, read_kept(folder, label), scenes) for label in known}
+    rows = [{"run": label, **measured[label].figures()} for label in known]
     run.table("scores", pa.Table.from_pylist(rows))
-    for label in labels:
+    for label in known:
         for name, value in measured[label].figures().items():
             run.metric(f"{label}/{name}", value)
-    learned = [measured[label] for label in labels if label.startswith(f"{LEARNED}-")]
+    learned = [measured[label] for label in judged(known)]
     record_checks(run, learned)
     record_headline(run, learned)
-    record_photographs(run, folder)
-    for label in labels:
+    record_perceptual(run, folder, known)
+    record_photographs(run, folder, [label for label in labels if label.startswith(PHOTOGRAPHS)])
+    for label in known:
         draw(run, folder, label)
 
 
-def labels_of(folder: Path) -> list[str]:
-    """Runs of the pipeline over the scenes, as `learned-0`."""
-    found = {path.stem.rsplit("-", 1)[0] for path in folder.glob("*-*-[0-9][0-9][0-9].parquet")}
-    return sorted(label for label in found if not label.startswith(PHOTOGRAPHS))
+def judged(labels: Sequence[str]) -> list[str]:
+    """The runs that the checks are about, a seed each: by the large networks where there are any, else by our own."""
+    large, own = ([label for label in labels if label.startswith(f"{kind}-")] for kind in (LARGE, LEARNED))
+    return large or own
 
 
 def measure(params: Params, pictures: Iterable[Kept], scenes: Mapping[str, Scene]) -> Measured:
@@ -135,8 +146,8 @@ def measure(params: Params, pictures: Iterable[Kept], scenes: Mapping[str, Scene
 
 def add(params: Params, sums: Measured, kept: Kept, scene: Scene) -> None:
     """Add one scene."""
-    for rung, error in ladder(kept.stack, kept.orders, kept.image).items():
-        sums.flattened[rung].append(error)
+    for rung, flat in flattened(kept.stack, kept.orders).items():
+        sums.flattened[rung].append(squared_error(flat, kept.image))
     found = matched(kept.stack, scene)
     for rung in RUNGS:
         order = order_of(kept.orders[rung], found, scene, params.touch)
@@ -175,34 +186,84 @@ def record_headline(run: Run[Params], seeds: Sequence[Measured]) -> None:
     run.metric(SCORE, mean([one.figures()["background RMSE"] for one in seeds]))
 
 
-def record_photographs(run: Run[Params], folder: Path) -> None:
-    """How well photographs flatten and how many layers they have, by our own networks and by a pretrained one."""
-    labels = dict.fromkeys(path.stem.rsplit("-", 1)[0] for path in sorted(folder.glob(f"{PHOTOGRAPHS}-*-000.parquet")))
-    found = {label: list(read_kept(folder, label)) for label in labels}
+def record_perceptual(run: Run[Params], folder: Path, labels: Sequence[str]) -> None:
+    """ST-LPIPS of the flattened stack at every rung, by the first seed, where the network was fetched."""
     weights = run.inputs.get("weights")
-    if weights and (weights / PRETRAINED).is_file() and (ours := found.get(f"{PHOTOGRAPHS}-{LEARNED}")):
-        found[f"{PHOTOGRAPHS}-pretrained"] = again(run, ours, weights)
+    label = next(iter(judged(labels)), None)
+    if weights is None or label is None:
+        return
+    try:
+        network = STLPIPS.load(weights)
+    except FileNotFoundError as error:
+        print(f"evaluate: the perceptual distances are left out: {error}", file=sys.stderr)
+        return
+    found: dict[str, list[float]] = {rung: [] for rung in LADDER}
+    for kept in run.track(list(islice(read_kept(folder, label), PERCEIVED)), "ST-LPIPS"):
+        flat = flattened(kept.stack, kept.orders)
+        for rung, value in zip(flat, perceptual_distance(network, list(flat.values()), kept.image), strict=True):
+            found[rung].append(value)
+    for rung, values in found.items():
+        run.metric(f"{label}/ST-LPIPS: {rung}", mean(values))
+
+
+@torch.no_grad()
+def perceptual_distance(network: STLPIPS, flats: Sequence[Picture], picture: Picture) -> list[float]:
+    """ST-LPIPS of several pictures to one."""
+    given, wanted = (torch.from_numpy(np.stack(some)).movedim(-1, 1).float() / 255 for some in (flats, [picture]))
+    found: list[float] = network(given, wanted).tolist()
+    return found
+
+
+def record_photographs(run: Run[Params], folder: Path, labels: Sequence[str]) -> None:
+    """What is found in photographs, by our own networks and by a pretrained one, and how far they agree."""
+    found = {label: list(read_kept(folder, label)) for label in labels}
+    rows = [{"run": label, **about_photographs(kept)} for label, kept in found.items() if kept]
+    if not rows:
+        return
+    run.table(PHOTOGRAPHS, pa.Table.from_pylist(rows))
+    for row in rows:
+        for name, value in row.items():
+            if isinstance(value, float):
+                run.metric(f"{row['run']}/{name}", value)
+    ours, theirs = (found.get(f"{PHOTOGRAPHS}-{kind}", []) for kind in (LEARNED, PRETRAINED))
+    if ours and theirs:
+        pairs = zip(ours, theirs, strict=True)
+        overlaps = [masks.iou(instances_of(one.stack), instances_of(other.stack)) for one, other in pairs]
+        run.metric(f"{PHOTOGRAPHS}/IoU of what our own and the pretrained network find", mean(overlaps))
     for label, kept in found.items():
         if kept:
-            run.metric(f"{label}/PSNR dB", mean(one.psnr for one in kept))
-            run.metric(f"{label}/layers", mean(len(one.stack.layers) for one in kept))
             run.figure(label, exploded(kept[:SHOWN]), f"Photographs without a known truth, {label}. {WORDS}")
+            give_samples(run, label, kept)
 
 
-def again(run: Run[Params], photographs: Sequence[Kept], weights: Path) -> list[Kept]:
-    """The same photographs, with what stands out found and cut out by a network trained on real ones."""
-    out = []
-    for kept in run.track(photographs, "pretrained"):
-        providers = providers_for("pretrained", run.inputs["model"], weights, kept.seed)
-        made = take_apart(kept.image, providers, Settings())
-        value = psnr(made.stack.flat(), kept.image)
-        out.append(replace(kept, provider="pretrained", stack=made.stack, orders=made.orders, psnr=value))
-    return out
+def about_photographs(kept: Sequence[Kept]) -> dict[str, float]:
+    """Means over the photographs of a run."""
+    return {
+        "PSNR dB": mean(one.psnr for one in kept),
+        "instances": mean(len(one.stack.layers) - 1 for one in kept),
+        "share of the picture in instances": mean(float(instances_of(one.stack).mean()) for one in kept),
+    }
+
+
+def instances_of(stack: Stack) -> Mask:
+    """Where any instance is seen."""
+    seen: Mask = ~stack.layers[0].visible
+    return seen
+
+
+def give_samples(run: Run[Params], label: str, kept: Sequence[Kept]) -> None:
+    """The first pictures of a run, for a person to take apart in the report."""
+    for one in kept[:SAMPLES]:
+        words = f"{one.id}, taken apart by {label}: switch layers off, move them, change their order."
+        run.figure(f"{FOLDER}/{label}-{one.file}", *strip(one.image, layered(one.stack), words))
 
 
 def draw(run: Run[Params], folder: Path, label: str) -> None:
-    """The first scenes of a run, and those that flatten worst."""
+    """Scenes of a run, and those that flatten worst; of further seeds without words, so that a page stays small."""
     kept = list(read_kept(folder, label))
     worst = sorted(kept, key=lambda one: one.psnr)[:SHOWN]
-    run.figure(f"{label}-scenes", exploded(kept[:SHOWN]), f"Test scenes, {label}. {WORDS}")
-    run.figure(f"{label}-worst", exploded(worst), f"Test scenes that flatten worst, {label}. {WORDS}")
+    first = label.endswith("-0")
+    run.figure(f"{label}-scenes", exploded(kept[:SHOWN]), f"Test scenes, {label}. {WORDS}" if first else "")
+    run.figure(f"{label}-worst", exploded(worst), f"Test scenes that flatten worst, {label}. {WORDS}" if first else "")
+    if first:
+        give_samples(run, label, kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 
 import cv2
@@ -12,10 +13,13 @@ from PIL import Image, ImageOps
 from systems.image_layers.mulan.providers import Picture
 
 LEAST_SIDE = 8
-MOST_PIXELS = 24_000_000
+MOST_PIXELS = 25_000_000
+"""As of a person's own picture: a camera of 24 megapixels and its margin."""
 LONGEST = 16
 """Longer side over shorter side."""
 PLAIN = {"1", "L", "LA", "P", "RGB", "RGBA"}
+DEEP = re.compile(r";16[BLN]")
+"""In the names that Pillow has for what a file holds, where it would bring 16 bits a channel to 8 without a word."""
 
 
 class SetAsideError(Exception):
@@ -45,6 +49,8 @@ def check(image: Image.Image) -> None:
         raise SetAsideError(f"animated, {getattr(image, 'n_frames', 1)} frames")
     if image.mode not in PLAIN:
         raise SetAsideError(f"{image.mode} pixels; RGB or grey of 8 bits a channel are wanted")
+    if DEEP.search(str(getattr(image, "tile", ""))):
+        raise SetAsideError("16 bits a channel; 8 are wanted")
     if min(width, height) < LEAST_SIDE:
         raise SetAsideError(f"{width} x {height} px; at least {LEAST_SIDE} px a side are wanted")
     if max(width, height) > LONGEST * min(width, height):

@@ -37,15 +37,12 @@ def psnr(picture: Picture, other: Picture) -> float:
     return psnr_of(squared_error(picture, other))
 
 
-def ladder(stack: Stack, orders: Mapping[Rung, Sequence[int]], image: Picture) -> dict[str, float]:
-    """Mean squared error of the same layers, stacked in the order of every rung; alpha is altered on the last."""
+def flattened(stack: Stack, orders: Mapping[Rung, Sequence[int]]) -> dict[str, Picture]:
+    """The same layers, stacked in the order of every rung; alpha is altered on the last."""
     pixels = np.stack([np.dstack((layer.colour, layer.alpha)) for layer in stack.layers])
     switched = np.stack([layer.switched for layer in stack.layers])
-    found = dict[str, float]()
-    for rung in RUNGS:
-        order = [0, *orders[rung]]
-        found[str(rung)] = squared_error(flatten(pixels[order]), image)
-    return {**found, ALTERED: squared_error(flatten(pixels, switched), image)}
+    found = {str(rung): flatten(pixels[[0, *orders[rung]]]) for rung in RUNGS}
+    return {**found, ALTERED: flatten(pixels, switched)}
 
 
 def matched(stack: Stack, scene: Scene) -> dict[int, int]:

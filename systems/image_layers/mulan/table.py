@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +18,14 @@ from jaxtyping import Bool
 from systems.image_layers.mulan.order import Rung
 from systems.image_layers.mulan.providers import Box, Picture
 from systems.image_layers.mulan.stack import Layer, Pair, Stack
-from systems.parts.pictures import IMAGE, decode, encode
+from systems.parts.pictures import IMAGE, decode, encode, write_table
 
+PHOTOGRAPHS = "photographs"
+"""How the labels of runs over photographs begin; all others are over scenes."""
+NUMBER = 5 * "[0-9]"
+ASIDE = "aside"
+GROUP = 8
+"""Pictures of a row group."""
 MASKS = ("original", "visible", "whole", "switched")
 
 SCHEMA = pa.schema(
@@ -57,6 +65,11 @@ class Kept:
     psnr: float
     rejected: bool
 
+    @property
+    def file(self) -> str:
+        """The id as a file's name."""
+        return re.sub(r"[^\w.-]", "-", self.id)
+
 
 def row_of(kept: Kept) -> dict[str, Any]:
     """A picture as it is stored."""
@@ -81,6 +94,20 @@ def row_of(kept: Kept) -> dict[str, Any]:
         "psnr": kept.psnr,
         "rejected": kept.rejected,
     }
+
+
+def shard_of(rows: Sequence[Mapping[str, Any]], aside: Sequence[Mapping[str, str]]) -> bytes:
+    """A shard; what was set aside on the way stands in its metadata."""
+    content = io.BytesIO()
+    schema = SCHEMA.with_metadata({ASIDE: json.dumps(aside)})
+    write_table(pa.Table.from_pylist(rows, schema=schema), content, GROUP)
+    return content.getvalue()
+
+
+def set_aside(shard: Path | BinaryIO) -> list[dict[str, str]]:
+    """Run, id and reason of every picture that was set aside while a shard was made."""
+    found: list[dict[str, str]] = json.loads(pq.read_schema(shard).metadata[ASIDE.encode()])
+    return found
 
 
 def kept_of(row: Mapping[str, Any]) -> Kept:
@@ -125,11 +152,22 @@ def _groups(values: Sequence[Any], size: int) -> list[Sequence[Any]]:
 
 def shards_of(folder: Path, label: str) -> list[Path]:
     """The shards of one run of the pipeline over many pictures, as `learned-0`."""
-    return sorted(folder.glob(f"{label}-[0-9][0-9][0-9].parquet"))
+    return sorted(folder.glob(f"{label}-{NUMBER}.parquet"))
+
+
+def runs_of(folder: Path) -> list[str]:
+    """Labels of the runs whose pictures are stored, as learned-0 and photographs-learned."""
+    return sorted({path.stem.rsplit("-", 1)[0] for path in folder.glob(f"*-*-{NUMBER}.parquet")})
 
 
 def read_kept(folder: Path, label: str) -> Iterator[Kept]:
     """Every picture of a run, in order."""
     for path in shards_of(folder, label):
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=8):
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=GROUP):
             yield from map(kept_of, batch.to_pylist())
+
+
+def column_of(shard: Path, name: str) -> list[Any]:
+    """One column of a shard."""
+    values: list[Any] = pq.read_table(shard, columns=[name])[name].to_pylist()
+    return values

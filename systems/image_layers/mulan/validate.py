@@ -20,8 +20,9 @@ from pydantic import Field
 from systems.image_layers.mulan.placing import BACKDROP, LEAST, SHOWN
 from systems.image_layers.mulan.scenes import SCHEMA, Scene, flatten, rows, scene_of
 from systems.parts.errors import UserError
+from systems.parts.expectations import column, equal
 from systems.parts.pictures import digest
-from systems.parts.run import Expectation, Run, Strict
+from systems.parts.run import Run, Strict
 from systems.parts.tables import counted
 
 SPLITS = ("train", "test")
@@ -137,16 +138,6 @@ def asset_use(scenes: pa.Table, catalogue: pa.Table) -> pa.Table:
             "licence": pa.array([licences.get(name, "") for name in names], pa.string()),
         }
     )
-
-
-def column(check: str, name: str, why: str, **more: Any) -> Expectation:
-    """An expectation on the values of one column."""
-    return Expectation(type=f"expect_column_{check}", kwargs={"column": name, **more}, why=why)
-
-
-def equal(a: str, b: str, why: str) -> Expectation:
-    """Two columns are equal row by row."""
-    return Expectation(type="expect_column_pair_values_to_be_equal", kwargs={"column_A": a, "column_B": b}, why=why)
 
 
 in_set, between = partial(column, "values_to_be_in_set"), partial(column, "values_to_be_between")

@@ -1,0 +1,1 @@
+../../../../systems/parts/resumed.py

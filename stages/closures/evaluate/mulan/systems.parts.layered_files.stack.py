@@ -1,0 +1,1 @@
+../../../../systems/parts/layered_files/stack.py

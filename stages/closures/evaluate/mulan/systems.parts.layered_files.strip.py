@@ -1,0 +1,1 @@
+../../../../systems/parts/layered_files/strip.py
