@@ -1,1 +1,0 @@
-../../../../systems/image_layers/mulan/placing.py
