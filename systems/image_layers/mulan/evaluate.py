@@ -41,11 +41,10 @@ from systems.parts.layered_files.strip import FOLDER, strip
 from systems.parts.perceptual import STLPIPS
 from systems.parts.run import SCORE, Run, Strict
 
-SHOWN = 6
+SHOWN, SCENES = 6, 4
+"""Photographs and scenes of a figure."""
 PERCEIVED = 25
 """Scenes of which the perceptual distance is measured: it takes half a second a scene."""
-SAMPLES = 2
-"""Pictures of a run that a person can take apart in the report."""
 FULL = "mutual"
 LEARNED, PRETRAINED, LARGE = "learned", "pretrained", "full"
 WORDS = "From the left: the picture, its layers from the bottom up, the layers flattened, and the difference x 4."
@@ -127,7 +126,7 @@ def evaluate(run: Run[Params]) -> None:
     record_perceptual(run, folder, known)
     record_photographs(run, folder, [label for label in labels if label.startswith(PHOTOGRAPHS)])
     for label in known:
-        draw(run, folder, label)
+        draw(run, folder, label, label in judged(known)[:1])
 
 
 def judged(labels: Sequence[str]) -> list[str]:
@@ -230,10 +229,11 @@ def record_photographs(run: Run[Params], folder: Path, labels: Sequence[str]) ->
         pairs = zip(ours, theirs, strict=True)
         overlaps = [masks.iou(instances_of(one.stack), instances_of(other.stack)) for one, other in pairs]
         run.metric(f"{PHOTOGRAPHS}/IoU of what our own and the pretrained network find", mean(overlaps))
-    for label, kept in found.items():
-        if kept:
-            run.figure(label, exploded(kept[:SHOWN]), f"Photographs without a known truth, {label}. {WORDS}")
-            give_samples(run, label, kept)
+    for row in rows:
+        label = str(row["run"])
+        run.figure(label, exploded(found[label][:SHOWN]), f"Photographs without a known truth, {label}. {WORDS}")
+    able = str(rows[-1]["run"])  # of full, learned and pretrained the last one sees best
+    give_sample(run, able, found[able])
 
 
 def about_photographs(kept: Sequence[Kept]) -> dict[str, float]:
@@ -251,19 +251,18 @@ def instances_of(stack: Stack) -> Mask:
     return seen
 
 
-def give_samples(run: Run[Params], label: str, kept: Sequence[Kept]) -> None:
-    """The first pictures of a run, for a person to take apart in the report."""
-    for one in kept[:SAMPLES]:
-        words = f"{one.id}, taken apart by {label}: switch layers off, move them, change their order."
-        run.figure(f"{FOLDER}/{label}-{one.file}", *strip(one.image, layered(one.stack), words))
+def give_sample(run: Run[Params], label: str, kept: Sequence[Kept]) -> None:
+    """The first picture of a run that has the most layers, for a person to take apart in the report."""
+    one = max(kept, key=lambda one: len(one.stack.layers))
+    words = f"{one.id}, taken apart by {label}: switch layers off, move them, change their order."
+    run.figure(f"{FOLDER}/{label}-{one.file}", *strip(one.image, layered(one.stack), words))
 
 
-def draw(run: Run[Params], folder: Path, label: str) -> None:
-    """Scenes of a run, and those that flatten worst; of further seeds without words, so that a page stays small."""
+def draw(run: Run[Params], folder: Path, label: str, told: bool) -> None:
+    """Scenes of a run, and those that flatten worst; for one run with words, by which the report shows them."""
     kept = list(read_kept(folder, label))
-    worst = sorted(kept, key=lambda one: one.psnr)[:SHOWN]
-    first = label.endswith("-0")
-    run.figure(f"{label}-scenes", exploded(kept[:SHOWN]), f"Test scenes, {label}. {WORDS}" if first else "")
-    run.figure(f"{label}-worst", exploded(worst), f"Test scenes that flatten worst, {label}. {WORDS}" if first else "")
-    if first:
-        give_samples(run, label, kept)
+    worst = sorted(kept, key=lambda one: one.psnr)[:SCENES]
+    run.figure(f"{label}-scenes", exploded(kept[:SCENES]), f"Test scenes, {label}. {WORDS}" if told else "")
+    run.figure(f"{label}-worst", exploded(worst))
+    if told:
+        give_sample(run, label, kept)

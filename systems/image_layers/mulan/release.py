@@ -15,13 +15,14 @@ from systems.parts.whole import whole
 
 
 def release(model: Path, target: Path) -> None:
-    """Write model.json with the first seed alone, and the weights of its networks."""
+    """Write model.json with the first seed alone, the weights of its networks, and those that all seeds share."""
     saved = read_saved(model)
     seed = saved.seeds[0]
     with whole(target) as (growing,):
         growing.mkdir()
-        for path in sorted(model.glob(f"*-{seed}.safetensors")):
-            shutil.copyfile(path, growing / path.name)
+        for path in sorted(model.glob("*.safetensors")):
+            if not any(path.stem.endswith(f"-{other}") for other in saved.seeds[1:]):
+                shutil.copyfile(path, growing / path.name)
         alone = saved.model_copy(update={"seeds": (seed,)})
         (growing / "model.json").write_text(json.dumps(alone.model_dump(mode="json"), indent=1) + "\n")
 
