@@ -142,7 +142,7 @@ def nearer(scene: Scene, other: int, layer: int) -> bool:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Two masks that touch and the box of both, and whether the first occludes the second, and the second the first."""
+    """Two masks that touch, the box of where, and whether the first occludes the second, and the second the first."""
 
     pictures: Int[Tensor, " n"]
     boxes: Float[Tensor, "n 4"]
@@ -173,10 +173,16 @@ def pairs_of(scenes: Sequence[Scene], found: Sequence[Seen], pictures: Sequence[
     both = [both for _, both, _ in pairs]
     return Pairs(
         torch.tensor([picture for picture, _, _ in pairs]),
-        torch.from_numpy(np.array([box_of(first | second) for first, second in both], np.float32)),
+        torch.from_numpy(np.array([meeting(first, second) for first, second in both], np.float32)),
         torch.from_numpy(np.stack(both)),
         torch.tensor([occludes for _, _, occludes in pairs], dtype=torch.float32),
     )
+
+
+def meeting(first: Mask, second: Mask) -> Int[np.ndarray, " 4"]:
+    """The box of where two masks touch, or of both of them if they do not."""
+    met = masks.dilate(first, REACH) & masks.dilate(second, REACH)
+    return box_of(met if met.any() else first | second)
 
 
 def scene_pairs(scene: Scene, found: Seen) -> Iterator[tuple[Bool[np.ndarray, "2 h w"], tuple[bool, bool]]]:
@@ -190,13 +196,13 @@ def scene_pairs(scene: Scene, found: Seen) -> Iterator[tuple[Bool[np.ndarray, "2
 CROSSED = "-crossed"
 
 
-def with_crossings(scenes: Sequence[Scene], times: int, seed: int = 0) -> list[Scene]:
-    """Scenes with another mutual occlusion in the place of their own, `times` of each, where their layers allow one."""
+def with_crossings(scenes: Sequence[Scene], share: float, seed: int = 0) -> list[Scene]:
+    """A share of the scenes with another mutual occlusion in the place of their own, where their layers allow one."""
     out = []
     for number, scene in enumerate(scenes):
         rng = np.random.default_rng([seed, number])
-        crossed = [with_crossing(scene, rng) for _ in range(times)]
-        out += [one for one in crossed if one.mutual]
+        if rng.random() < share and (crossed := with_crossing(scene, rng)).mutual:
+            out.append(crossed)
     return out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import lightning
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, max_pool2d, smooth_l1_loss
 
 from systems.image_layers.mulan.examples import Cuts, Maps, Pairs, shaken
-from systems.image_layers.mulan.networks import DEPTH, OBJECT, OrderNet, SceneNet, Segmenter, exchanged
+from systems.image_layers.mulan.networks import DEPTH, OBJECT, OrderNet, SceneNet, Segmenter
 from systems.image_layers.mulan.views import View, mirrored, sample
 from systems.parts.run import Strict
 from systems.parts.step_batches import step_generator
@@ -131,13 +132,11 @@ class OrderTraining(Small):
         """Cross-entropy of both answers for both orders."""
         pictures, boxes = self.pairs.pictures[rows], self.pairs.boxes[rows].to(self.device)
         depth, masks = (plane.to(self.device).float() for plane in (self.depth[pictures], self.pairs.masks[rows]))
-        part, planes = self.order.shown(self.seen(pictures), depth[:, None], masks, boxes)
-        mirror = mirror.to(self.device)
-        part, planes = part.mirrored(mirror), roughened(mirrored(planes, mirror), generator)
+        meeting = self.order.shown(self.seen(pictures), depth[:, None], masks, boxes).mirrored(mirror.to(self.device))
+        meeting = replace(meeting, planes=roughened(meeting.planes, generator))
         wanted = self.pairs.occludes[rows].to(self.device)
         return binary_cross_entropy_with_logits(
-            torch.cat((self.order(part, planes), self.order(part, exchanged(planes)))),
-            torch.cat((wanted, wanted.flip(1))),
+            torch.cat((self.order(meeting), self.order(meeting.exchanged()))), torch.cat((wanted, wanted.flip(1)))
         )
 
 

@@ -14,7 +14,7 @@ from systems.image_layers.mulan.providers import Mask, Picture
 
 SAMPLES = 400
 """Pixels looked at, at most; the work grows with their cube."""
-LENGTH = 1 / 3
+LENGTH = 0.8
 """Length of likeness, as a share of the square root of the area that is seen."""
 NOISE = 0.3
 RIM = 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, max_pool2d, pixel_shuffle, pixel_unshuffle
+from torch.nn.functional import adaptive_avg_pool2d, interpolate, max_pool2d, pixel_shuffle, pixel_unshuffle
 
 from systems.image_layers.mulan.eye import CHANNELS
 from systems.image_layers.mulan.views import (
@@ -17,6 +19,7 @@ from systems.image_layers.mulan.views import (
     filled,
     frame,
     heights,
+    mirrored,
     sample,
     squares,
 )
@@ -26,8 +29,12 @@ DEPTH, OBJECT = range(2)
 """Channels that a `SceneNet` answers with: logits of the depth in 0..1, and of being inside an instance."""
 MARGIN = 0.25
 """Share of its longer side by which what is shown of an instance is wider than its box, on every side."""
-BESIDE = 0.1
-"""The same for what is shown of two instances."""
+BESIDE, NEAR = 0.25, 0.4
+"""The same for what is shown around where two instances meet, and its least side as a share of the picture's."""
+FACTS, SPREAD = 4, 4.0
+"""Facts about a mask that a comparison is told, and by how much they are spread."""
+MET = 5
+"""Two masks meet where squares so many pixels wide around them overlap."""
 DOT = 1.0
 """A point is shown as a square of so many pixels on each side of it."""
 
@@ -132,9 +139,11 @@ class Segmenter(nn.Module):
     def masks(
         self, view: View, boxes: Rectangles, points: Float[Tensor, "b n 2"], size: tuple[int, int]
     ) -> Float[Tensor, "b h w"]:
-        """Logits of the masks in the whole pictures, at any size."""
+        """Logits of the masks in the whole pictures, at any size; the mean with those of mirrored pictures."""
         part, prompt, where = self.shown(view, boxes, points)
-        return sample(self(part, prompt)[:, None], frame(view.size, where, self.side), size)[:, 0]
+        turned = self(part.mirrored(), mirrored(prompt)).flip(-1)
+        logits = (self(part, prompt) + turned)[:, None] / 2
+        return sample(logits, frame(view.size, where, self.side), size)[:, 0]
 
 
 class SceneNet(nn.Module):
@@ -156,6 +165,26 @@ class SceneNet(nn.Module):
         return answer
 
 
+@dataclass(frozen=True)
+class Meeting:
+    """Two masks where they meet: what is seen there, planes beside it, and facts about all of either.
+
+    The planes are the first mask, the second, how far down everything is and, in -0.5..0.5, how far away.
+    """
+
+    part: View
+    planes: Float[Tensor, "b 4 s s"]
+    facts: Float[Tensor, "b 2 f"]
+
+    def exchanged(self) -> Meeting:
+        """With the second mask first."""
+        return Meeting(self.part, self.planes[:, [1, 0, 2, 3]], self.facts.flip(1))
+
+    def mirrored(self, which: Tensor | None = None) -> Meeting:
+        """With left and right exchanged, in some samples or all."""
+        return Meeting(self.part.mirrored(which), mirrored(self.planes, which), self.facts)
+
+
 class OrderNet(nn.Module):
     """Two masks in a picture to two logits: the first occludes the second, the second the first.
 
@@ -166,35 +195,49 @@ class OrderNet(nn.Module):
         super().__init__()
         self.side, widths = architecture.crop, architecture.order_widths
         self.down = Down(4, widths)
-        self.head = nn.Sequential(nn.Linear(2 * widths[-1], 64), nn.ReLU(), nn.Linear(64, 2))
+        self.head = nn.Sequential(nn.Linear(3 * widths[-1] + 2 * FACTS, 64), nn.ReLU(), nn.Linear(64, 2))
         channels_last(self)
 
     def shown(
         self, view: View, depth: Float[Tensor, "b 1 h2 w2"], masks: Float[Tensor, "b 2 h w"], boxes: Rectangles
-    ) -> tuple[View, Float[Tensor, "b 4 s s"]]:
-        """What is seen around both masks, whose boxes together are given in px of them; and planes beside it.
-
-        These are the masks, how far down and, in 0..1 by `SceneNet`, how far away everything is.
-        """
+    ) -> Meeting:
+        """What is seen around where the masks meet, of which the boxes are given in px of the masks."""
         size, side = (masks.shape[2], masks.shape[3]), (self.side, self.side)
-        where = squares(boxes, BESIDE)
+        where = squares(boxes, BESIDE, NEAR * max(size))
         there = where * where.new_tensor([view.size[1] / size[1], view.size[0] / size[0]]).repeat(2)
         planes = (sample(masks, where, side), heights(where, size, side), sample(depth - 0.5, there, side))
-        return view.part(there, side), torch.cat(planes, 1)
+        return Meeting(view.part(there, side), torch.cat(planes, 1), facts(masks, depth))
 
-    def forward(self, view: View, planes: Float[Tensor, "b 4 s s"]) -> Float[Tensor, "b 2"]:
-        """Of what is `shown`."""
-        deepest = self.down(view, planes)[-1]
-        logits: Tensor = self.head(torch.cat((deepest.mean((2, 3)), deepest.amax((2, 3))), 1))
+    def forward(self, meeting: Meeting) -> Float[Tensor, "b 2"]:
+        """By what is seen in the first mask, in the second and where they meet."""
+        deepest = self.down(meeting.part, meeting.planes)[-1].float()
+        first, second = meeting.planes[:, :1], meeting.planes[:, 1:2]
+        met = max_pool2d(first, MET, 1, MET // 2) * max_pool2d(second, MET, 1, MET // 2)
+        seen = [mean_in(deepest, adaptive_avg_pool2d(mask, deepest.shape[2:])) for mask in (first, second, met)]
+        logits: Tensor = self.head(torch.cat((*seen, meeting.facts.flatten(1)), 1))
         return logits.float()
 
-    def both_ways(self, view: View, planes: Float[Tensor, "b 4 s s"]) -> Float[Tensor, "b 2"]:
-        """The mean of the answers for both orders of the masks: exchanging these exchanges the answers."""
-        there: Tensor = self(view, planes)
-        back: Tensor = self(view, exchanged(planes))
-        return (there + back.flip(1)) / 2
+    def both_ways(self, meeting: Meeting) -> Float[Tensor, "b 2"]:
+        """The mean of the answers for both orders of the masks: exchanging these exchanges the answers.
+
+        Either is the mean with that of the mirrored picture.
+        """
+        there: Tensor = self(meeting) + self(meeting.mirrored())
+        back: Tensor = self(meeting.exchanged()) + self(meeting.exchanged().mirrored())
+        return (there + back.flip(1)) / 4
 
 
-def exchanged(planes: Float[Tensor, "b 4 s s"]) -> Float[Tensor, "b 4 s s"]:
-    """With the second mask first."""
-    return planes[:, [1, 0, 2, 3]]
+def facts(masks: Float[Tensor, "b 2 h w"], depth: Float[Tensor, "b 1 h2 w2"]) -> Float[Tensor, "b 2 f"]:
+    """How far away either mask is, how far down its middle and its lowest line, and how large it is."""
+    height, width = masks.shape[2:]
+    far = depth if depth.shape[2:] == masks.shape[2:] else interpolate(depth, (height, width), mode="bilinear")
+    down = (torch.arange(height, device=masks.device) + 1) / height
+    area = masks.sum((2, 3)).clamp(min=1e-3)
+    middle, lowest = (masks.sum(3) * down).sum(2) / area, (masks.amax(3) * down).amax(2)
+    parts = (masks * far).sum((2, 3)) / area, middle, lowest, (area / (height * width)).sqrt()
+    return torch.stack(parts, 2) * SPREAD
+
+
+def mean_in(planes: Float[Tensor, "b c h w"], mask: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b c"]:
+    """Mean of the planes where the mask is, 0 if it is nowhere."""
+    return (planes * mask).sum((2, 3)) / mask.sum((2, 3)).clamp(min=1e-3)

@@ -56,7 +56,7 @@ class Params(Strict):
     segment: Training = Field(description="training of the network that cuts out")
     scene: Training = Field(description="training of the network that sees depth and things")
     order: Training = Field(description="training of the comparison")
-    crossed: int = Field(default=1, ge=0, description="mutual occlusions made anew of every scene, for the comparison")
+    crossed: float = Field(default=0.2, ge=0, le=1, description="share of the scenes crossed anew for the comparison")
     held_out: int = Field(default=100, gt=0, description="test scenes measured")
 
 

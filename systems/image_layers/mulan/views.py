@@ -58,14 +58,15 @@ class View:
         maps = [sample(*each) for each in zip(self.maps, places, sizes, strict=True)]
         return View(sample(self.pixels, rectangles, size), maps)
 
-    def mirrored(self, which: Tensor) -> View:
-        """With left and right exchanged in some of the pictures."""
+    def mirrored(self, which: Tensor | None = None) -> View:
+        """With left and right exchanged in some of the pictures, or all."""
         return View(mirrored(self.pixels, which), [mirrored(plane, which) for plane in self.maps])
 
 
-def mirrored(planes: Float[Tensor, "b c h w"], which: Tensor) -> Float[Tensor, "b c h w"]:
-    """Left and right exchanged in some samples."""
-    return torch.where(which[:, None, None, None], planes.flip(-1), planes)
+def mirrored(planes: Float[Tensor, "b c h w"], which: Tensor | None = None) -> Float[Tensor, "b c h w"]:
+    """Left and right exchanged in some samples, or all."""
+    turned = planes.flip(-1)
+    return turned if which is None else torch.where(which[:, None, None, None], turned, planes)
 
 
 def sample(
@@ -102,10 +103,10 @@ def frame(size: tuple[int, int], rectangles: Rectangles, side: int) -> Rectangle
     return inside(corners, rectangles[:, None], side).flatten(1)
 
 
-def squares(boxes: Rectangles, margin: float) -> Rectangles:
-    """Squares around the middles of boxes, on every side wider by a share of the longer side."""
+def squares(boxes: Rectangles, margin: float, least: float = 1.0) -> Rectangles:
+    """Squares around the middles of boxes, on every side wider by a share of the longer side, and none too small."""
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
-    reach = (boxes[:, 2:] - boxes[:, :2]).amax(1, keepdim=True).clamp(min=1) * (0.5 + margin)
+    reach = ((boxes[:, 2:] - boxes[:, :2]).amax(1, keepdim=True) * (0.5 + margin)).clamp(min=least / 2)
     return torch.cat((middle - reach, middle + reach), 1)
 
 

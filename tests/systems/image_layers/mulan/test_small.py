@@ -165,7 +165,7 @@ def test_pairs_say_who_is_seen_where_the_other_would_be(data: Path) -> None:
             assert hides[upper, lower]
         both = {(i, j) for i, j in np.argwhere(hides & hides.T) if i < j}
         assert both == set(scene.mutual)
-    crossed = examples.with_crossings(scenes, 2)
+    crossed = examples.with_crossings(scenes, 1.0)
     assert crossed
     pairs = examples.pairs_of(
         [scenes[0], *crossed], list(map(examples.known, [scenes[0], *crossed])), [99, *range(len(crossed))]
