@@ -3,7 +3,7 @@
     python benchmarks/mulan.py
     python benchmarks/mulan.py --quick     # shows that it works; measures nothing
 
-Needs data/mulan and models/mulan (`dvc repro decompose@mulan` has them made). The pictures are those that the pipeline
+Needs data/mulan and models/mulan, as the pipeline makes them. The pictures are those that the pipeline
 takes apart: scenes, and photographs with a longer side of 256 px. Times are CPU seconds of one process with one thread,
 means over the pictures after a first one that warms up; networks are loaded before. Modules are discovery (find, cut
 out, depth), order (occlusion graph and its resolution), completion, assembly, and storing (encoding a row of Parquet);
