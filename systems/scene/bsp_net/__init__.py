@@ -8,8 +8,8 @@ Approximated at small scale: thousands of steps in place of millions, with a ste
 paper's and falls; the overlap loss weighs as many times more as there are convexes; 4,000 training figures, since 450
 are learnt by heart. The option `single_view` regresses the code from a picture: a noisy grey one of a flat shape, the
 front of a solid. `scales/full.yaml` has ShapeNet and the paper's sizes.
-To expect: held-out figures come back with an IoU near 0.9 in about seven pieces; see docs/ledger.md. About half an
-hour on one core.
+To expect: held-out figures come back with an IoU near 0.9 in about seven pieces; see docs/ledger.md. About 30 minutes
+on one core.
 
     python -m stages train bsp_net
 """

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.ndimage import maximum_filter
 
 from stages.run import StageRun
 from stages.training import fit
@@ -175,8 +176,9 @@ def test_pairs_say_who_is_seen_where_the_other_would_be(data: Path) -> None:
     assert set(pairs.pictures[~first].tolist()) == set(range(len(crossed)))
     for (left, top, right, bottom), masks in zip(pairs.boxes.int().tolist(), pairs.masks, strict=True):
         assert not (masks[0] & masks[1]).any()
-        assert masks.any(0).nonzero().amin(0).tolist() == [top, left]
-        assert (masks.any(0).nonzero().amax(0) + 1).tolist() == [bottom, right]
+        met = np.argwhere(np.logical_and(*[maximum_filter(mask.numpy(), 2 * examples.REACH + 1) for mask in masks]))
+        assert met.min(0).tolist() == [top, left]
+        assert (met.max(0) + 1).tolist() == [bottom, right]
 
 
 def test_what_is_found_in_training_scenes_is_disjoint_and_lies_in_its_box(data: Path) -> None:
