@@ -9,12 +9,13 @@ from itertools import combinations
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float32, Int
 from torch import Tensor
 
 from systems.image_layers.mulan import masks, placing
+from systems.image_layers.mulan.facts import facts_of
 from systems.image_layers.mulan.providers import Box, Inpainter, Mask, Picture
-from systems.image_layers.mulan.scenes import Scene, box_of, flatten, seen
+from systems.image_layers.mulan.scenes import Scene, flatten, seen
 from systems.image_layers.mulan.views import Rectangles
 
 REACH = 2
@@ -142,11 +143,9 @@ def nearer(scene: Scene, other: int, layer: int) -> bool:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Two masks that touch, the box of where, and whether the first occludes the second, and the second the first."""
+    """Facts about two masks that touch, and whether the first occludes the second, and the second the first."""
 
-    pictures: Int[Tensor, " n"]
-    boxes: Float[Tensor, "n 4"]
-    masks: Bool[Tensor, "n 2 h w"]
+    facts: Float[Tensor, "n 2 f"]
     occludes: Float[Tensor, "n 2"]
 
 
@@ -159,30 +158,21 @@ def known(scene: Scene) -> Seen:
     return dict(enumerate(scene.visible[1:], 1))
 
 
-def pairs_of(scenes: Sequence[Scene], found: Sequence[Seen], pictures: Sequence[int]) -> Pairs:
-    """Every pair of instances whose masks touch, as they were found in the scenes, which are certain pictures.
+def pairs_of(scenes: Sequence[Scene], found: Sequence[Seen], depths: Sequence[Float32[np.ndarray, "h w"]]) -> Pairs:
+    """Every pair of instances whose masks touch, as they were found in the scenes, of which such depths are seen.
 
     Of scenes with a crossing made anew only what hides each other is new.
     """
     pairs = [
-        (picture, *pair)
-        for scene, seen_there, picture in zip(scenes, found, pictures, strict=True)
-        for pair in scene_pairs(scene, seen_there)
-        if all(pair[1]) or not scene.id.endswith(CROSSED)
+        (facts_of(both[0], both[1], depth), occludes)
+        for scene, seen_there, depth in zip(scenes, found, depths, strict=True)
+        for both, occludes in scene_pairs(scene, seen_there)
+        if all(occludes) or not scene.id.endswith(CROSSED)
     ]
-    both = [both for _, both, _ in pairs]
     return Pairs(
-        torch.tensor([picture for picture, _, _ in pairs]),
-        torch.from_numpy(np.array([meeting(first, second) for first, second in both], np.float32)),
-        torch.from_numpy(np.stack(both)),
-        torch.tensor([occludes for _, _, occludes in pairs], dtype=torch.float32),
+        torch.from_numpy(np.stack([facts for facts, _ in pairs])),
+        torch.tensor([occludes for _, occludes in pairs], dtype=torch.float32),
     )
-
-
-def meeting(first: Mask, second: Mask) -> Int[np.ndarray, " 4"]:
-    """The box of where two masks touch, or of both of them if they do not."""
-    met = masks.dilate(first, REACH) & masks.dilate(second, REACH)
-    return box_of(met if met.any() else first | second)
 
 
 def scene_pairs(scene: Scene, found: Seen) -> Iterator[tuple[Bool[np.ndarray, "2 h w"], tuple[bool, bool]]]:

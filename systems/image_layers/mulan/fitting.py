@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import lightning
 import torch
@@ -11,7 +10,7 @@ from jaxtyping import Float
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, max_pool2d, smooth_l1_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
 from systems.image_layers.mulan.examples import Cuts, Maps, Pairs, shaken
 from systems.image_layers.mulan.networks import DEPTH, OBJECT, OrderNet, SceneNet, Segmenter
@@ -115,35 +114,14 @@ class OrderTraining(Small):
     """Trains an `OrderNet` in place on rows of `Pairs`, each pair in both orders."""
 
     def __init__(
-        self,
-        order: OrderNet,
-        album: View,
-        depth: Float[Tensor, "m h w"],
-        pairs: Pairs,
-        optimisation: Optimisation,
-        steps: int,
-        seed: int,
+        self, order: OrderNet, album: View, pairs: Pairs, optimisation: Optimisation, steps: int, seed: int
     ) -> None:
-        """`depth` is what is seen of the pictures of the album."""
         super().__init__(album, optimisation, steps, seed)
-        self.order, self.depth, self.pairs = order, depth, pairs
+        self.order, self.pairs = order, pairs
 
-    def loss(self, rows: Tensor, mirror: Tensor, generator: torch.Generator) -> Float[Tensor, ""]:
+    def loss(self, rows: Tensor, mirror: Tensor, generator: torch.Generator) -> Float[Tensor, ""]:  # noqa: ARG002
         """Cross-entropy of both answers for both orders."""
-        pictures, boxes = self.pairs.pictures[rows], self.pairs.boxes[rows].to(self.device)
-        depth, masks = (plane.to(self.device).float() for plane in (self.depth[pictures], self.pairs.masks[rows]))
-        meeting = self.order.shown(self.seen(pictures), depth[:, None], masks, boxes).mirrored(mirror.to(self.device))
-        meeting = replace(meeting, planes=roughened(meeting.planes, generator))
-        wanted = self.pairs.occludes[rows].to(self.device)
+        facts, wanted = self.pairs.facts[rows].to(self.device), self.pairs.occludes[rows].to(self.device)
         return binary_cross_entropy_with_logits(
-            torch.cat((self.order(meeting), self.order(meeting.exchanged()))), torch.cat((wanted, wanted.flip(1)))
+            torch.cat((self.order(facts), self.order(facts.flip(1)))), torch.cat((wanted, wanted.flip(1)))
         )
-
-
-def roughened(planes: Float[Tensor, "b 4 s s"], generator: torch.Generator) -> Float[Tensor, "b 4 s s"]:
-    """The masks of some samples a pixel larger, of some a pixel smaller: those that are met later have errors too."""
-    chance = torch.rand(len(planes), 2, 1, 1, generator=generator).to(planes.device)
-    seen = planes[:, :2]
-    larger, smaller = max_pool2d(seen, 3, 1, 1), -max_pool2d(-seen, 3, 1, 1)
-    rough = torch.where(chance < 0.25, larger, torch.where(chance > 0.75, smaller, seen))
-    return torch.cat((rough, planes[:, 2:]), 1)

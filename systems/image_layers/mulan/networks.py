@@ -1,16 +1,17 @@
-"""The small networks over the pretrained eye: one cuts out, one sees depth and things, one compares two masks."""
+"""The small networks over the pretrained eye: one cuts out, one sees depth and things, and one compares two masks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, interpolate, max_pool2d, pixel_shuffle, pixel_unshuffle
+from torch.nn.functional import interpolate, max_pool2d, pixel_shuffle, pixel_unshuffle
 
 from systems.image_layers.mulan.eye import CHANNELS
+from systems.image_layers.mulan.facts import COUNT
 from systems.image_layers.mulan.views import (
     FOLD,
     Rectangles,
@@ -29,12 +30,6 @@ DEPTH, OBJECT = range(2)
 """Channels that a `SceneNet` answers with: logits of the depth in 0..1, and of being inside an instance."""
 MARGIN = 0.25
 """Share of its longer side by which what is shown of an instance is wider than its box, on every side."""
-BESIDE, NEAR = 0.25, 0.4
-"""The same for what is shown around where two instances meet, and its least side as a share of the picture's."""
-FACTS, SPREAD = 4, 4.0
-"""Facts about a mask that a comparison is told, and by how much they are spread."""
-MET = 5
-"""Two masks meet where squares so many pixels wide around them overlap."""
 DOT = 1.0
 """A point is shown as a square of so many pixels on each side of it."""
 
@@ -43,9 +38,8 @@ class Architecture(Strict):
     """Sizes of the small networks."""
 
     widths: tuple[int, ...] = Field(default=(24, 40, 64), min_length=2, description="channels a level of the U-Nets")
-    order_widths: tuple[int, ...] = Field(default=(24, 40, 64), min_length=1, description="channels of the comparison")
+    order_widths: tuple[int, ...] = Field(default=(32, 32), min_length=1, description="widths of the comparison")
     cut: int = Field(default=64, ge=16, multiple_of=8, description="side at which one instance is shown, px")
-    crop: int = Field(default=48, ge=16, multiple_of=8, description="side at which two are compared, px")
     sharpness: int = Field(default=2, ge=1, description="the pretrained eye sees pictures so many times as large")
 
     @property
@@ -165,79 +159,28 @@ class SceneNet(nn.Module):
         return answer
 
 
-@dataclass(frozen=True)
-class Meeting:
-    """Two masks where they meet: what is seen there, planes beside it, and facts about all of either.
-
-    The planes are the first mask, the second, how far down everything is and, in -0.5..0.5, how far away.
-    """
-
-    part: View
-    planes: Float[Tensor, "b 4 s s"]
-    facts: Float[Tensor, "b 2 f"]
-
-    def exchanged(self) -> Meeting:
-        """With the second mask first."""
-        return Meeting(self.part, self.planes[:, [1, 0, 2, 3]], self.facts.flip(1))
-
-    def mirrored(self, which: Tensor | None = None) -> Meeting:
-        """With left and right exchanged, in some samples or all."""
-        return Meeting(self.part.mirrored(which), mirrored(self.planes, which), self.facts)
-
-
 class OrderNet(nn.Module):
-    """Two masks in a picture to two logits: the first occludes the second, the second the first.
+    """Facts about two masks to two logits: the first occludes the second, the second the first.
 
-    As in InstaDepthNet, depth and occlusion are seen together.
+    Crops of the picture, as InstaOrder compares them, were learnt by heart here: thousands of pairs are too few.
     """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.side, widths = architecture.crop, architecture.order_widths
-        self.down = Down(4, widths)
-        self.head = nn.Sequential(nn.Linear(3 * widths[-1] + 2 * FACTS, 64), nn.ReLU(), nn.Linear(64, 2))
-        channels_last(self)
+        widths = (2 * COUNT, *architecture.order_widths)
+        layers: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            layers += [nn.Linear(before, after), nn.ReLU()]
+        self.norm = nn.BatchNorm1d(COUNT, affine=False)
+        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], 2))
 
-    def shown(
-        self, view: View, depth: Float[Tensor, "b 1 h2 w2"], masks: Float[Tensor, "b 2 h w"], boxes: Rectangles
-    ) -> Meeting:
-        """What is seen around where the masks meet, of which the boxes are given in px of the masks."""
-        size, side = (masks.shape[2], masks.shape[3]), (self.side, self.side)
-        where = squares(boxes, BESIDE, NEAR * max(size))
-        there = where * where.new_tensor([view.size[1] / size[1], view.size[0] / size[0]]).repeat(2)
-        planes = (sample(masks, where, side), heights(where, size, side), sample(depth - 0.5, there, side))
-        return Meeting(view.part(there, side), torch.cat(planes, 1), facts(masks, depth))
-
-    def forward(self, meeting: Meeting) -> Float[Tensor, "b 2"]:
-        """By what is seen in the first mask, in the second and where they meet."""
-        deepest = self.down(meeting.part, meeting.planes)[-1].float()
-        first, second = meeting.planes[:, :1], meeting.planes[:, 1:2]
-        met = max_pool2d(first, MET, 1, MET // 2) * max_pool2d(second, MET, 1, MET // 2)
-        seen = [mean_in(deepest, adaptive_avg_pool2d(mask, deepest.shape[2:])) for mask in (first, second, met)]
-        logits: Tensor = self.head(torch.cat((*seen, meeting.facts.flatten(1)), 1))
+    def forward(self, facts: Float[Tensor, "b 2 f"]) -> Float[Tensor, "b 2"]:
+        """Facts about the first, and about the second."""
+        logits: Tensor = self.layers(self.norm(facts.flatten(0, 1)).reshape(len(facts), -1))
         return logits.float()
 
-    def both_ways(self, meeting: Meeting) -> Float[Tensor, "b 2"]:
-        """The mean of the answers for both orders of the masks: exchanging these exchanges the answers.
-
-        Either is the mean with that of the mirrored picture.
-        """
-        there: Tensor = self(meeting) + self(meeting.mirrored())
-        back: Tensor = self(meeting.exchanged()) + self(meeting.exchanged().mirrored())
-        return (there + back.flip(1)) / 4
-
-
-def facts(masks: Float[Tensor, "b 2 h w"], depth: Float[Tensor, "b 1 h2 w2"]) -> Float[Tensor, "b 2 f"]:
-    """How far away either mask is, how far down its middle and its lowest line, and how large it is."""
-    height, width = masks.shape[2:]
-    far = depth if depth.shape[2:] == masks.shape[2:] else interpolate(depth, (height, width), mode="bilinear")
-    down = (torch.arange(height, device=masks.device) + 1) / height
-    area = masks.sum((2, 3)).clamp(min=1e-3)
-    middle, lowest = (masks.sum(3) * down).sum(2) / area, (masks.amax(3) * down).amax(2)
-    parts = (masks * far).sum((2, 3)) / area, middle, lowest, (area / (height * width)).sqrt()
-    return torch.stack(parts, 2) * SPREAD
-
-
-def mean_in(planes: Float[Tensor, "b c h w"], mask: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b c"]:
-    """Mean of the planes where the mask is, 0 if it is nowhere."""
-    return (planes * mask).sum((2, 3)) / mask.sum((2, 3)).clamp(min=1e-3)
+    def both_ways(self, facts: Float[Tensor, "b 2 f"]) -> Float[Tensor, "b 2"]:
+        """The mean of the answers for both orders of the masks: exchanging these exchanges the answers."""
+        there: Tensor = self(facts)
+        back: Tensor = self(facts.flip(1))
+        return (there + back.flip(1)) / 2

@@ -18,8 +18,9 @@ from safetensors.torch import load_file
 from skimage.restoration import inpaint_biharmonic
 from torch import Tensor
 
-from systems.image_layers.mulan.examples import inside, meeting, placed
+from systems.image_layers.mulan.examples import inside, placed
 from systems.image_layers.mulan.eye import Eye
+from systems.image_layers.mulan.facts import facts_of
 from systems.image_layers.mulan.networks import DEPTH, OBJECT, Architecture, OrderNet, SceneNet, Segmenter
 from systems.image_layers.mulan.providers import Box, Mask, Picture
 from systems.image_layers.mulan.views import View, looked_at, resized
@@ -140,11 +141,9 @@ class PairOrder:
     @torch.no_grad()
     def occludes(self, image: Picture, first: Mask, second: Mask) -> tuple[float, float]:
         """Exchanging the masks exchanges the answers."""
-        both = torch.from_numpy(np.array([first, second], np.float32))[None]
-        boxes = torch.from_numpy(np.float32(meeting(first, second)))[None]
-        view, seen = self.networks.look(image)
-        shown = self.networks.order.shown(view, seen[:, DEPTH, None], both, boxes)
-        there, back = self.networks.order.both_ways(shown)[0].sigmoid().tolist()
+        depth = UNetProvider(self.networks).depth(image)
+        facts = torch.from_numpy(facts_of(first, second, depth))[None]
+        there, back = self.networks.order.both_ways(facts)[0].sigmoid().tolist()
         return there, back
 
 

@@ -126,8 +126,8 @@ def fit(run: Run[Params], examples: Examples, seed: int) -> None:
     settle("scene", seeing, scene, len(maps.depth), params.scene)
     depth = seen_depth(album, scene)
     pairs = pairs_to_learn(examples, segmenter, depth, seed)
-    comparing = OrderTraining(order, album, depth, pairs, how, params.order.steps, seed)
-    settle("order", comparing, order, len(pairs.pictures), params.order)
+    comparing = OrderTraining(order, album, pairs, how, params.order.steps, seed)
+    settle("order", comparing, order, len(pairs.facts), params.order)
 
 
 def pairs_to_learn(examples: Examples, segmenter: Segmenter, depth: Tensor, seed: int) -> Pairs:
@@ -135,7 +135,8 @@ def pairs_to_learn(examples: Examples, segmenter: Segmenter, depth: Tensor, seed
     scenes, pictures = examples.scenes, examples.pictures
     found = found_in(scenes, pictures, examples.album, depth, segmenter, seed)
     truth = [known(one) for one in scenes]
-    return pairs_of([*scenes, *scenes], [*truth, *found], [*pictures, *pictures])
+    depths = [depth[picture].float().numpy() for picture in pictures]
+    return pairs_of([*scenes, *scenes], [*truth, *found], [*depths, *depths])
 
 
 def save(path: Path, network: nn.Module) -> None:

@@ -1,0 +1,1 @@
+../../../../systems/image_layers/mulan/facts.py
