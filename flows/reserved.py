@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from dvc.rwlock import _acquire_read, _acquire_write, _check_blockers, _edit_rwlock, _release_read, _release_write
 
-from flows.stale import OWN
+from flows.stale import OWN, hard
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -33,7 +33,7 @@ class Reserved:
     """The entries of one flow."""
 
     def __init__(self, repo: Repo) -> None:
-        self.where = repo.tmp_dir, repo.fs, repo.config["core"].get("hardlink_lock", False)
+        self.where = repo.tmp_dir, repo.fs, hard(repo)
         self.held: dict[str, Entry] = {}
         self.over: list[Entry] = []
 

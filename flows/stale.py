@@ -31,10 +31,11 @@ HELD_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Note:
-    """The note of a flow that is gone: where it is and the number that the flow had."""
+    """The note of a flow that is gone: where it is, the number that the flow had, its claim on DVC's lock if any."""
 
     path: Path
     pid: int
+    claim: str
 
 
 @contextmanager
@@ -70,20 +71,19 @@ def _gone(path: Path) -> Note | None:
     except (OSError, ValueError):  # another flow took it, or it was killed while it wrote its note: before any lock
         path.unlink(missing_ok=True)
         return None
-    return None if lives(said["pid"], said["created"]) else Note(path, said["pid"])
+    return None if lives(said["pid"], said["created"]) else Note(path, said["pid"], said["claim"])
 
 
 def _free_locks(note: Note) -> None:
     """Take away the hard-link locks of a flow."""
-    with suppress(FileNotFoundError):  # another flow took them
-        claim = json.loads(note.path.read_text())["claim"]
-        if not claim:
-            return
-        lock = note.path.with_name("lock")
-        if lock.exists() and lock.read_text() == claim:
+    if not note.claim:
+        return
+    lock = note.path.with_name("lock")
+    with suppress(FileNotFoundError):  # another flow took it
+        if lock.read_text() == note.claim:
             lock.unlink()
-        Path(claim).unlink(missing_ok=True)
-        _free_list(note.path.with_name(RWLOCK_LOCK))
+    Path(note.claim).unlink(missing_ok=True)
+    _free_list(note.path.with_name(RWLOCK_LOCK))
 
 
 def _free_list(lock: Path) -> None:
@@ -99,12 +99,13 @@ def _mend_list(repo: Repo) -> None:
     path = Path(repo.tmp_dir) / RWLOCK_FILE
     if _whole(path):
         return
-    with make_lock(str(path.with_name(RWLOCK_LOCK)), tmp_dir=repo.tmp_dir, hardlink_lock=_hard(repo)):
+    with make_lock(str(path.with_name(RWLOCK_LOCK)), tmp_dir=repo.tmp_dir, hardlink_lock=hard(repo)):
         if not _whole(path):  # nobody is writing it now
             path.unlink()
 
 
-def _hard(repo: Repo) -> bool:
+def hard(repo: Repo) -> bool:
+    """Whether DVC's locks are hard links in this project."""
     return bool(repo.config["core"].get("hardlink_lock", False))
 
 
@@ -124,7 +125,7 @@ def _free_paths(repo: Repo, pid: int) -> None:
     def stays(who: Mapping[str, Any]) -> bool:
         return who["pid"] != pid or not who["cmd"].startswith(OWN)
 
-    with _edit_rwlock(repo.tmp_dir, repo.fs, _hard(repo)) as reserved:
+    with _edit_rwlock(repo.tmp_dir, repo.fs, hard(repo)) as reserved:
         reserved["write"] = {path: who for path, who in reserved["write"].items() if stays(who)}
         readers = {path: [who for who in found if stays(who)] for path, found in reserved["read"].items()}
         reserved["read"] = {path: found for path, found in readers.items() if found}
